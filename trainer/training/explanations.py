@@ -1,0 +1,73 @@
+"""TensorFlow's errors at run time in the user's words. What is not recognised stays a traceback: a bug of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from trainer.job.errors import DataError, StorageFailed, TrainingFailed
+from trainer.job.paths import JobPaths
+from trainer.training.failures import in_words
+from trainer.training.inputs import Inputs
+from trainer.training.labels import UNKNOWN_CLASS
+
+FULL = ("No space left on device", "Disk quota exceeded")
+DENIED = ("Permission denied", "Read-only file system", "Operation not permitted")
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+DENIED_ERRNOS = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+
+
+@contextlib.contextmanager
+def storage_explained(paths: JobPaths) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a sentence. Raises StorageFailed."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        sentence = _storage_sentence(error, paths)
+        if sentence is None:
+            raise
+        raise StorageFailed(sentence) from error
+
+
+@contextlib.contextmanager
+def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
+    """Turn bad rows and NaN losses into sentences. Raises DataError or TrainingFailed."""
+    try:
+        yield
+    except tf.estimator.NanLossDuringTrainingError as error:
+        raise TrainingFailed(
+            "the loss became NaN or infinite: lower the learning rate or look for missing and huge values in the data: "
+            f"the checkpoints up to there are in {paths.checkpoints}."
+        ) from error
+    except tf.errors.InvalidArgumentError as error:
+        message = f"{error.message} {error}"
+        if UNKNOWN_CLASS in message:
+            inputs.find_unknown_class()
+        label = re.search(r"Received a label value of (\S+) which is outside the valid range of (\[[^)]*\))", message)
+        if label:
+            raise DataError(
+                f"column {inputs.label_column}: found the label {label[1]} where the model's output has room for "
+                f"{label[2]}: give the last layer more units, or mend the data."
+            ) from error
+        inputs.find_bad_row()
+        if "decode_csv" in message.lower() or "DecodeCSV" in message:
+            raise DataError(f"a row cannot be read: {in_words(error)}") from error
+        raise TrainingFailed(f"a step failed: {in_words(error)} (--verbosity=debug shows where)") from error
+
+
+def _storage_sentence(error: Exception, paths: JobPaths) -> str | None:
+    number, text = getattr(error, "errno", None), str(error)
+    if number in FULL_ERRNOS or any(each in text for each in FULL):
+        return (
+            f"the disk is full while writing to {paths.job_dir}: make room and start the same command again, it goes "
+            "on from the last checkpoint."
+        )
+    if number in DENIED_ERRNOS or any(each in text for each in DENIED):
+        if not any(folder in text for folder in (paths.job_dir, paths.checkpoints, paths.logs)):
+            return f"a file cannot be used ({in_words(error)}): see to its permissions."
+        return f"{paths.job_dir} or a folder in it cannot be written ({in_words(error)}): name another --job-dir."
+    return None

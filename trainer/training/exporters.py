@@ -1,0 +1,211 @@
+"""latest, best and final: SavedModels that carry what is needed to verify them.
+
+Each holds `assets.extra/verification_rows.json`: some rows as a client sends them, and what the Estimator predicts for
+them at this checkpoint; `verification.verify_exports` compares the two in a fresh process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.job.config import Evaluation
+from trainer.job.errors import UsageError
+from trainer.job.paths import JobPaths
+from trainer.training.inputs import Inputs
+from trainer.training.records import copy_files, copy_folder, put_json, read_json
+from trainer.training.verification import RESULT_FILE, ROWS_FILE
+
+LOG = logging.getLogger("trainer")
+VERIFICATION_ROWS = 64
+PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE}  # of an export
+KINDS = ("latest", "best", "final")
+SMALLER = (
+    "loss",
+    "error",
+    "mae",
+    "mse",
+    "mape",
+    "msle",
+    "rmse",
+    "logcosh",
+    "kullback_leibler",
+    "poisson",
+    "hinge",
+    "crossentropy",
+    "false_",
+)
+LARGER = ("acc", "auc", "precision", "recall", "true_", "iou", "io_u", "cosine_similarity", "f1", "fbeta", "r2")
+
+Metrics = Mapping[str, float]
+
+
+def best_direction(evaluation: Evaluation, metric_names: list[str] | None) -> str:
+    """`min` or `max` for --best-metric, checked against what an evaluation of this model reports.
+
+    Raises:
+      UsageError: the model has no such metric, or its name does not tell the direction and --best-mode neither.
+    """
+    name, mode = evaluation.best_metric, evaluation.best_mode
+    if metric_names is not None and name not in (*metric_names, "loss"):
+        raise UsageError(
+            f"--best-metric={name}: the model reports {', '.join(sorted({*metric_names, 'loss'}))}; name one of these."
+        )
+    if mode != "auto":
+        return mode
+    words = name.lower()
+    smaller, larger = (any(word in words for word in known) for known in (SMALLER, LARGER))
+    if smaller == larger:
+        raise UsageError(f"--best-metric={name}: say whether less or more of it is better with --best-mode=min or max.")
+    return "min" if smaller else "max"
+
+
+class BestValue:
+    """The best value of the metric so far; it lies beside the exports, and so survives a restart."""
+
+    def __init__(self, paths: JobPaths, metric: str, direction: str) -> None:
+        self._path, self._metric, self._direction = paths.best, metric, direction
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """Metric, direction, value, global_step and export of the best evaluation; None before the first."""
+        kept = read_json(self._path)
+        return kept if kept and (kept["metric"], kept["direction"]) == (self._metric, self._direction) else None
+
+    def is_beaten_by(self, metrics: Metrics) -> bool:
+        """Whether this evaluation is better than all before it, also those of earlier runs."""
+        value, kept = metrics[self._metric], self.record
+        if kept is None or math.isnan(kept["value"]):  # nothing would ever be better than NaN
+            return True
+        return bool(value < kept["value"] if self._direction == "min" else value > kept["value"])
+
+    def put(self, metrics: Metrics, export: str) -> None:
+        """Keep a new best value."""
+        record = {"metric": self._metric, "direction": self._direction, "value": float(metrics[self._metric])}
+        put_json(self._path, {**record, "global_step": int(metrics["global_step"]), "export": export})
+
+
+class Exports:
+    """Writes SavedModels below JOB_DIR/export; one checkpoint is turned into one only once, then copied."""
+
+    def __init__(self, paths: JobPaths, inputs: Inputs, keep: int) -> None:
+        self._paths, self._inputs, self._keep = paths, inputs, keep
+        self._made: tuple[str, str] = ("", "")
+
+    def write(self, kind: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
+        """Export a checkpoint as one of this kind, remove the oldest ones above the number to keep; its path."""
+        folder = self._paths.export(kind)
+        if self._made[0] == checkpoint and tf.io.gfile.exists(self._made[1]):
+            path = f"{folder}/{self._made[1].rpartition('/')[2]}"
+            if path != self._made[1] and not tf.io.gfile.exists(path):
+                copy_folder(self._made[1], path)
+        else:
+            path = self._export(folder, estimator, checkpoint)
+            self._made = (checkpoint, path)
+        for old in self.list(kind)[: -self._keep]:
+            tf.io.gfile.rmtree(old)
+        return path
+
+    def remove_unfinished(self) -> None:
+        """Remove what a kill in the middle of an export left: the folders that are not called by a time."""
+        for kind in KINDS:
+            folder = self._paths.export(kind)
+            for name in tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []:
+                if name.startswith("temp-") or name.rstrip("/").endswith(".unfinished"):
+                    tf.io.gfile.rmtree(f"{folder}/{name}")
+
+    def list(self, kind: str) -> list[str]:
+        """The exports of a kind that are whole, the oldest first."""
+        folder = self._paths.export(kind)
+        names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+        return [f"{folder}/{name}" for name in sorted(name.rstrip("/") for name in names) if name.rstrip("/").isdigit()]
+
+    def _export(self, folder: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as rows:
+            json.dump(self._verification_rows(estimator, checkpoint), rows)
+            rows.flush()
+            path = estimator.export_saved_model(
+                folder,
+                self._inputs.receiver,
+                assets_extra={ROWS_FILE: rows.name},
+                checkpoint_path=checkpoint,
+            )
+        return str(path.decode())
+
+    def _verification_rows(self, estimator: tf.estimator.Estimator, checkpoint: str) -> dict[str, Any]:
+        predictions = list(
+            estimator.predict(
+                lambda: self._inputs.sample_dataset(VERIFICATION_ROWS),
+                checkpoint_path=checkpoint,
+                yield_single_examples=False,
+            )
+        )
+        outputs = {name: [row for batch in predictions for row in batch[name].tolist()] for name in predictions[0]}
+        return {"request": self._inputs.sample_request(VERIFICATION_ROWS), "predictions": outputs}
+
+
+class JobExporter(tf.estimator.Exporter):
+    """One kind of export, as `tf.estimator.EvalSpec` wants it: `wanted` decides, `Exports` writes."""
+
+    def __init__(
+        self,
+        kind: str,
+        wanted: Callable[[Metrics, bool], bool],
+        exports: Exports,
+        written: Callable[[Metrics, str], None],
+    ) -> None:
+        self._kind, self._wanted, self._exports, self._written = kind, wanted, exports, written
+
+    @property
+    def name(self) -> str:
+        """See Exporter."""
+        return self._kind
+
+    def export(
+        self, estimator: Any, export_path: str, checkpoint_path: str, eval_result: Metrics, is_the_final_export: bool
+    ) -> str | None:
+        """See Exporter; the path is the job directory's, not Estimator's below model_dir."""
+        if not self._wanted(eval_result, is_the_final_export):
+            return None
+        path = self._exports.write(self._kind, estimator, checkpoint_path)
+        self._written(eval_result, path)
+        return path
+
+
+def build_exporters(kinds: tuple[str, ...], exports: Exports, best: BestValue) -> list[JobExporter]:
+    """The exporters a job asks for. One is written by table: what it wants, and what it keeps of it."""
+    nothing: Callable[[Metrics, str], None] = lambda metrics, path: None  # noqa: E731
+    table: dict[str, tuple[Callable[[Metrics, bool], bool], Callable[[Metrics, str], None]]] = {
+        "latest": (lambda metrics, final: True, nothing),
+        "best": (lambda metrics, final: best.is_beaten_by(metrics), best.put),
+        "final": (lambda metrics, final: final, nothing),
+    }
+    return [JobExporter(kind, table[kind][0], exports, table[kind][1]) for kind in table if kind in kinds]
+
+
+def check_export_dir(folder: str | None) -> None:
+    """Refuse a second place for the export that holds anything but an export. Raises UsageError."""
+    names = tf.io.gfile.listdir(folder) if folder and tf.io.gfile.isdir(folder) else []
+    others = sorted({name.rstrip("/") for name in names} - PARTS)
+    if others:
+        raise UsageError(
+            f"--export-dir={folder} holds {others[0]}, which is no part of an export: name a folder that is empty or "
+            "not there yet."
+        )
+
+
+def publish_export(export: str, folder: str) -> None:
+    """Copy an export into `folder`, in the place of an older one."""
+    for name in PARTS:
+        path = f"{folder.rstrip('/')}/{name}"
+        if tf.io.gfile.isdir(path):
+            tf.io.gfile.rmtree(path)
+        elif tf.io.gfile.exists(path):
+            tf.io.gfile.remove(path)
+    copy_files(export, folder)

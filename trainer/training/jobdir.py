@@ -1,0 +1,82 @@
+"""The job directory as a place: held by one process at a time, and by one job only."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.job.errors import JobDirError, StorageFailed
+from trainer.job.paths import JobPaths
+
+UNREADABLE = re.compile(r"\[.*\]|\\")
+LOG = logging.getLogger("trainer")
+
+
+@contextlib.contextmanager
+def held(paths: JobPaths) -> Iterator[None]:
+    """Make the job directory and hold it; the lock goes with the process, however it ends.
+
+    Raises:
+      StorageFailed: it cannot be made or written.
+      JobDirError: another process is at work in it, or TensorFlow could not read checkpoints from it.
+    """
+    for folder in (paths.job_dir, paths.checkpoints):
+        if UNREADABLE.search(folder):
+            raise JobDirError(
+                f"{folder}: TensorFlow takes brackets and backslashes for a pattern and finds no checkpoint there: "
+                "name a --job-dir without them."
+            )
+    if "://" in paths.job_dir:
+        yield
+        return
+    try:
+        os.makedirs(paths.job_dir, exist_ok=True)
+        lock = open(paths.lock, "a+")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise StorageFailed(
+            f"--job-dir={paths.job_dir} cannot be written ({error.strerror}): name another folder."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                LOG.warning(
+                    "%s cannot be locked (%s): see that no other job writes there", paths.job_dir, error.strerror
+                )
+            else:
+                raise JobDirError(
+                    f"another process is at work in {paths.job_dir}: wait for it, stop it, or name another --job-dir."
+                ) from error
+        yield
+
+
+def move_aside(paths: JobPaths, names: tuple[str, ...] | None = None) -> str | None:
+    """Move what an earlier run left into a folder below `previous`; its path, None where nothing was there."""
+    present = [path for path in names or paths.run_files if tf.io.gfile.exists(path)]
+    if not present:
+        return None
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    target = f"{paths.previous}/{stamp}"
+    tf.io.gfile.makedirs(target)
+    for path in present:
+        tf.io.gfile.rename(path, f"{target}/{path.rstrip('/').rpartition('/')[2]}")
+    return target
+
+
+def refuse_other_job(paths: JobPaths, old: Mapping[str, Any], differences: list[str]) -> None:
+    """Refuse a job directory that another job made. Raises JobDirError with the differences in words."""
+    if differences:
+        raise JobDirError(
+            f"{paths.job_dir} holds a run of another job: {'; '.join(differences)}. Name another --job-dir, or move "
+            "that run aside with --fresh."
+        )

@@ -1,0 +1,100 @@
+"""One job from its flags to its verified exports."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from trainer.job.environment import Environment
+from trainer.job.errors import Interrupted
+from trainer.job.flags import Parsed
+from trainer.job.paths import JobPaths
+from trainer.training.checkpoints import find_start
+from trainer.training.estimators import Engine, build_engine
+from trainer.training.explanations import storage_explained, training_explained
+from trainer.training.exporters import check_export_dir, publish_export
+from trainer.training.hooks import StoppedWhileEvaluating
+from trainer.training.jobdir import held
+from trainer.training.prepare import Plan, prepare, put_manifest
+from trainer.training.records import put_json, read_evaluations, read_json
+from trainer.training.report import build_result, print_finished, print_report, resume_command
+from trainer.training.stopping import StopRequest
+from trainer.training.verification import verify_exports
+
+LOG = logging.getLogger("trainer")
+
+
+def train_and_evaluate(parsed: Parsed, environment: Environment, stop: StopRequest) -> int:
+    """Run the job and return the exit code 0. Raises one of the errors of `trainer.job.errors`."""
+    paths = JobPaths.of(parsed.job, environment.trial_id)
+    started = time.perf_counter()
+    with storage_explained(paths), held(paths):
+        check_export_dir(parsed.job.output.export_dir)
+        plan = prepare(parsed, paths)
+        if is_finished(plan):
+            print_finished(plan, read_json(paths.result))
+            return 0
+        put_manifest(plan)
+        engine = build_engine(plan)
+        with training_explained(plan.inputs, paths):
+            if is_evaluation_missing(plan):
+                engine.evaluate_and_export()
+            examples_per_sec = _train(engine, stop)
+        step = find_start(paths.checkpoints).step
+        secs = time.perf_counter() - started
+        if stop.requested:
+            put_json(paths.result, build_result(engine, "stopped", step, examples_per_sec, secs))
+            raise Interrupted(_stopped_sentence(plan, step, environment.command), stop.signum or 0)
+        verify_exports([path for kind in plan.job.evaluation.exporters for path in engine.exports.list(kind)])
+        _publish(engine)
+        result = build_result(engine, "finished", step, examples_per_sec, time.perf_counter() - started)
+        put_json(paths.result, result)
+        print_report(plan, result, environment.command)
+    return 0
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether an earlier run did all of this: the last step, its evaluation, its exports, their verification."""
+    result = read_json(plan.paths.result) or {}
+    wanted = set(plan.job.evaluation.exporters)
+    return (
+        plan.start.step >= plan.schedule.total_steps
+        and result.get("status") == "finished"
+        and result.get("global_step") == plan.start.step
+        and wanted <= set(result.get("exports", {}))
+    )
+
+
+def is_evaluation_missing(plan: Plan) -> bool:
+    """Whether a run was killed between a checkpoint and the evaluation that was due at it."""
+    step, schedule = plan.start.step, plan.schedule
+    if step >= schedule.total_steps:
+        return True  # a finished job does not come here
+    due = schedule.eval_every_steps is not None and step % schedule.eval_every_steps == 0
+    return step > 0 and due and step not in read_evaluations(plan.paths.evaluations)
+
+
+def _train(engine: Engine, stop: StopRequest) -> float | None:
+    """Train to the last step, or to the one in which a stop was asked for; examples/s."""
+    if engine.plan.start.step >= engine.plan.schedule.total_steps:
+        return None
+    with stop.saving():
+        try:
+            return engine.train(stop)
+        except StoppedWhileEvaluating:
+            LOG.debug("left an evaluation")
+            return None
+
+
+def _stopped_sentence(plan: Plan, step: int, command: str) -> str:
+    return (
+        f"stopped at step {step} of {plan.schedule.total_steps}; its checkpoint is in {plan.paths.checkpoints}. "
+        f"Go on with: {resume_command(plan.job, command)}"
+    )
+
+
+def _publish(engine: Engine) -> None:
+    """Put the final export where a managed service looks for the model."""
+    target, exports = engine.plan.job.output.export_dir, engine.exports.list("final")
+    if target and exports:
+        publish_export(exports[-1], target)

@@ -1,0 +1,141 @@
+"""Everything that is settled before the first step, so that what can go wrong goes wrong in the first seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.job.config import Job
+from trainer.job.flags import Parsed
+from trainer.job.manifest import (
+    FORMAT,
+    asset_difference,
+    columns_difference,
+    data_difference,
+    describe_hyperparameters,
+    describe_settings,
+    git_commit,
+    versions,
+)
+from trainer.job.paths import JobPaths
+from trainer.job.schedule import Schedule, plan_schedule
+from trainer.job.signature import ModelSignature
+from trainer.training.checkpoints import Start, find_start
+from trainer.training.conversion import check_conversion, evaluation_metric_names, watch_build
+from trainer.training.converter import fresh_session
+from trainer.training.data import open_data
+from trainer.training.exporters import best_direction
+from trainer.training.files import describe_files
+from trainer.training.fingerprint import describe_model, difference
+from trainer.training.inputs import Inputs
+from trainer.training.jobdir import move_aside, refuse_other_job
+from trainer.training.models import build_model, load_module
+from trainer.training.records import put_json, read_json
+
+LOG = logging.getLogger("trainer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job will do: all of it decided, nothing of it done."""
+
+    job: Job
+    paths: JobPaths
+    model: tf.keras.Model
+    inputs: Inputs
+    schedule: Schedule
+    start: Start
+    best_direction: str
+    manifest: Mapping[str, Any]
+
+
+def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
+    """Settle a job. Raises one of the errors of `trainer.job.errors`."""
+    job = parsed.job
+    if job.output.fresh and (moved := move_aside(paths)):
+        LOG.info("the earlier run was moved to %s", moved)
+    old = read_json(paths.manifest)
+    start = find_start(paths.checkpoints)
+    if not start.checkpoint and tf.io.gfile.exists(paths.assets):
+        tf.io.gfile.rmtree(paths.assets)  # of a run that was refused or killed, maybe one of other data
+    signature = parsed.signature
+    module = load_module(signature)
+    data = open_data(module, job)
+    described = data.describe()
+    if old and (changed := data_difference(old.get("data", {}), described)):
+        _give_way(paths, start, old, changed)
+    assets = data.find_assets(module, job, paths)
+    model, notes = _built(module, signature, job, assets)
+    inputs = data.plan(module, model, job, paths, assets)
+    facts = {
+        "data": {**described, "columns": inputs.columns},
+        "assets": _hashes(paths),
+        "model": describe_model(model),
+    }
+    if old:
+        changed = columns_difference(old["data"].get("columns", inputs.columns), inputs.columns)
+        changed += asset_difference(old.get("assets", {}), facts["assets"]) + difference(old["model"], facts["model"])
+        _give_way(paths, start, old, changed, (paths.checkpoints,))
+    direction = "min"
+    if "best" in job.evaluation.exporters:
+        direction = best_direction(job.evaluation, evaluation_metric_names(model))
+    manifest = _manifest(parsed, signature, facts, notes)
+    return Plan(job, paths, model, inputs, plan_schedule(job, data.examples(job)), start, direction, manifest)
+
+
+def put_manifest(plan: Plan) -> None:
+    """Write what `--config=JOB_DIR/manifest.json` runs again."""
+    put_json(plan.paths.manifest, plan.manifest)
+
+
+def _built(
+    module: types.ModuleType, signature: ModelSignature, job: Job, assets: Mapping[str, str]
+) -> tuple[tf.keras.Model, list[str]]:
+    """The model, and what its conversion would lose though the user allows it."""
+    fresh_session(job.training.seed, deterministic=job.training.deterministic)
+    with watch_build() as notes:
+        model = build_model(module, signature, dict(job.hyperparameters), assets)
+    warnings = check_conversion(
+        model, allow_lossy=job.model.allow_lossy_conversion, strategy=job.training.strategy, build_notes=notes
+    )
+    for warning in warnings:
+        LOG.warning("%s", warning)
+    return model, warnings
+
+
+def _hashes(paths: JobPaths) -> dict[str, str]:
+    files = describe_files(sorted(tf.io.gfile.glob(f"{paths.assets}/*.txt")))
+    return {os.path.basename(str(file["path"])).removesuffix(".txt"): str(file["sha256"]) for file in files}
+
+
+def _give_way(
+    paths: JobPaths, start: Start, old: Mapping[str, Any], changed: list[str], names: tuple[str, ...] | None = None
+) -> None:
+    """Refuse another job's folder once it holds steps; before that nothing is lost by moving its files aside."""
+    if changed and start.checkpoint:
+        refuse_other_job(paths, old, changed)
+    elif changed:
+        move_aside(paths, names)
+
+
+def _manifest(parsed: Parsed, signature: ModelSignature, facts: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    defaults = {each.name: each.default for each in signature.parameters}
+    return {
+        "format": FORMAT,
+        "settings": describe_settings(parsed.job, parsed.sources),
+        "hyperparameters": describe_hyperparameters(parsed.job, parsed.sources, defaults),
+        "code": {
+            "file": signature.path,
+            "function": signature.function,
+            "git": git_commit(os.path.dirname(signature.path)),
+        },
+        "versions": versions(),
+        **facts,
+        "lost_in_conversion": notes,
+    }

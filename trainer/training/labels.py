@@ -13,6 +13,7 @@ from trainer.job.errors import DataError, ModelError
 from trainer.job.paths import JobPaths
 from trainer.training.analysis import CLASSES, find_classes, read_lines
 from trainer.training.csv_reader import CsvReader
+from trainer.training.findings import is_keras_own
 
 KINDS = ("int64", "float32", "string")
 USUAL = ("label", "target")
@@ -60,10 +61,12 @@ def find_labels(
     found = []
     for output, tensor in zip(model.output_names, model.outputs, strict=True):
         column = label_column(module, job, reader.columns, output, several)
-        sparse = "sparse" in losses[output]
+        sparse = "sparse" in _word(losses[output])
         width = tensor.shape[-1] if tensor.shape.rank else None
         classes = f"{CLASSES}_{output}" if several else CLASSES
-        found.append(_label(Label(output, column, "", classes, width, sparse), reader, paths))
+        label = _label(Label(output, column, "", classes, width, sparse), reader, paths)
+        _check_width(label, losses[output])
+        found.append(label)
     return tuple(found)
 
 
@@ -118,16 +121,28 @@ def _label(label: Label, reader: CsvReader, paths: JobPaths) -> Label:
     return dataclasses.replace(label, kind="string", classes=classes)
 
 
-def _losses(model: tf.keras.Model) -> dict[str, str]:
-    """Output name -> a word for its loss, lower case."""
+def _check_width(label: Label, loss: object) -> None:
+    """One number cannot be compared with several, except by a loss of the user's own: Keras fails, or broadcasts."""
+    compares_whole = isinstance(loss, str) or is_keras_own(loss)
+    if label.classes is None and not label.sparse and (label.width or 1) > 1 and compares_whole:
+        raise DataError(
+            f"column {label.column} holds one number for each row but the model's output {label.output} has "
+            f"{label.width} and its loss {_word(loss)} compares them all: compile with sparse_categorical_crossentropy "
+            "if the number is a class, else give the last layer 1 unit."
+        )
+
+
+def _losses(model: tf.keras.Model) -> dict[str, object]:
+    """Output name -> its loss as it was given to compile."""
     loss, names = model.loss, model.output_names
     if isinstance(loss, Mapping):
-        return {name: _word(loss.get(name)) for name in names}
+        return {name: loss.get(name) for name in names}
     if isinstance(loss, (list, tuple)):
-        return {name: _word(each) for name, each in zip(names, loss, strict=True)}
-    return {name: _word(loss) for name in names}
+        return dict(zip(names, loss, strict=True))
+    return dict.fromkeys(names, loss)
 
 
 def _word(loss: object) -> str:
+    """The loss's name, lower case."""
     named = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     return str(named).lower()

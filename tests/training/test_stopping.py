@@ -1,0 +1,126 @@
+"""Signals to real processes: finish the step and save, or end at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., "Job"]
+
+# Prints what happens to it; "steps" are sleeps, and a job that is asked to stop goes on for as long as it is told.
+JOB = """
+import sys, time
+from trainer.training import stopping
+stopping.SAME_REQUEST_SECS = float(sys.argv[1])
+stop = stopping.StopRequest()
+try:
+    with stop.listening():
+        if sys.argv[2] == "saving":
+            with stop.saving():
+                print("ready", flush=True)
+                while not stop.requested:
+                    time.sleep(0.01)
+                print("asked", stop.signum, flush=True)
+                time.sleep(float(sys.argv[3]))
+                print("saved", flush=True)
+        else:
+            print("ready", flush=True)
+            time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted", stop.signum, flush=True)
+"""
+
+
+class Job:
+    """A process that listens to signals."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", JOB, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.expect("ready")
+
+    def expect(self, words: str) -> None:
+        """Read the next line."""
+        assert self.process.stdout
+        assert self.process.stdout.readline().strip() == words
+
+    def send(self, signum: int) -> None:
+        """Signal it."""
+        self.process.send_signal(signum)
+
+    def rest(self) -> tuple[list[str], str]:
+        """The lines it prints up to its end, and what it says on stderr."""
+        out, err = self.process.communicate(timeout=20)
+        return out.split("\n")[:-1], err
+
+
+@pytest.fixture
+def start() -> Start:
+    """Start a job: seconds in which two signals are one, `saving` or `not saving`, seconds it takes to stop."""
+    return Job
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_the_step_be_saved(start: Start, signum: int) -> None:
+    job = start(1.0, "saving", 0)
+    job.send(signum)
+    job.expect(f"asked {int(signum)}")
+    out, err = job.rest()
+    assert out == ["saved"]
+    assert err == "\nstopping: finishing the step and saving a checkpoint ...\n"
+    assert job.process.returncode == 0
+
+
+def test_two_signals_at_once_are_one_request(start: Start) -> None:
+    """`timeout` and process managers signal a process and its group."""
+    job = start(30.0, "saving", 0.5)
+    job.send(signal.SIGTERM)
+    job.expect("asked 15")
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        job.send(signum)
+        time.sleep(0.05)
+    out, err = job.rest()
+    assert out == ["saved"]
+    assert err.count("stopping") == 1
+
+
+def test_a_later_signal_ends_it_at_once(start: Start) -> None:
+    job = start(1.0, "saving", 30)
+    job.send(signal.SIGINT)
+    job.expect("asked 2")
+    job.send(signal.SIGINT)
+    time.sleep(1.2)
+    job.send(signal.SIGTERM)
+    started = time.monotonic()
+    assert job.rest()[0] == ["interrupted 15"]
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_where_there_is_no_step_to_save_the_first_one_ends_it(start: Start, signum: int) -> None:
+    job = start(1.0, "not saving")
+    job.send(signum)
+    out, err = job.rest()
+    assert out == [f"interrupted {int(signum)}"]
+    assert err == ""
+
+
+def test_the_handlers_before_come_back() -> None:
+    from trainer.training.stopping import SIGNALS, StopRequest
+
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with StopRequest().listening():
+        assert all(signal.getsignal(each) is not handler for each, handler in zip(SIGNALS, before, strict=True))
+    assert [signal.getsignal(each) for each in SIGNALS] == before

@@ -27,6 +27,7 @@ import tensorflow as tf
 from keras.src import backend as keras_backend
 
 from trainer.job.errors import ModelError
+from trainer.training.findings import is_keras_own
 from trainer.training.native_optimizer import unwrapped
 
 ModelFn = Callable[..., tf.estimator.EstimatorSpec]
@@ -90,14 +91,16 @@ def find_custom_objects(model: tf.keras.Model) -> dict[str, object]:
     for part in (*model._flatten_layers(include_self=False), *_parts(unwrapped(model.optimizer))):
         for each in (part, *_parts(part)):
             custom = each if isinstance(each, FunctionType) else type(each)
-            if custom.__module__.partition(".")[0] in ("keras", "tensorflow", "builtins"):
+            if is_keras_own(custom) or "<" in custom.__name__:
                 continue
-            if found.setdefault(custom.__name__, custom) is not custom and "<" not in custom.__name__:
+            # What a layer of the user's own does with a function it holds is up to its own from_config.
+            by_name = isinstance(custom, type) or is_keras_own(type(part))
+            if found.setdefault(custom.__name__, custom) is not custom and by_name:
                 raise ModelError(
                     f"the model uses two different things called {custom.__name__}, which cannot be told apart when "
                     "its layers are rebuilt from their configurations: rename one."
                 )
-    return {name: custom for name, custom in found.items() if "<" not in name}
+    return found
 
 
 def _parts(whole: object) -> list[object]:

@@ -38,6 +38,7 @@ def held(paths: JobPaths) -> Iterator[None]:
     if "://" in paths.job_dir:
         yield
         return
+    _refuse_foreign_folder(paths)
     try:
         os.makedirs(paths.job_dir, exist_ok=True)
         lock = open(paths.lock, "a+")  # noqa: SIM115 - closed below
@@ -57,7 +58,28 @@ def held(paths: JobPaths) -> Iterator[None]:
                 raise JobDirError(
                     f"another process is at work in {paths.job_dir}: wait for it, stop it, or name another --job-dir."
                 ) from error
-        yield
+        try:
+            yield
+        finally:
+            _leave_no_empty_folder(paths)
+
+
+def _refuse_foreign_folder(paths: JobPaths) -> None:
+    """What lies under the names a job uses was made by a job, or must not be touched."""
+    made_by_a_job = os.path.exists(paths.lock) or os.path.exists(paths.manifest)
+    others = [path for path in paths.run_files if path.startswith(paths.job_dir) and os.path.exists(path)]
+    if others and not made_by_a_job:
+        raise JobDirError(
+            f"--job-dir={paths.job_dir} holds {os.path.basename(others[0])}, which no job made: name a folder that is "
+            "empty or not there yet."
+        )
+
+
+def _leave_no_empty_folder(paths: JobPaths) -> None:
+    """Take the lock's file away where a refused job wrote nothing else."""
+    if os.listdir(paths.job_dir) == [os.path.basename(paths.lock)]:
+        os.remove(paths.lock)
+        os.rmdir(paths.job_dir)
 
 
 def move_aside(paths: JobPaths, names: tuple[str, ...] | None = None) -> str | None:

@@ -138,7 +138,8 @@ def _rebuilt(original: object) -> tuple[object | None, str | None]:
     try:
         return type(original).from_config(original.get_config()), None  # type: ignore[attr-defined]
     except Exception as error:  # the user's code may raise anything; what it said goes into the sentence
-        return None, next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = str(error).rpartition("Exception encountered:")[2].strip() or type(error).__name__
+        return None, reason.splitlines()[0].rstrip(".")
 
 
 def _arguments(kind: type) -> list[str]:

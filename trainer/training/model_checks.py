@@ -59,8 +59,8 @@ def averaged_weights(subject: Subject) -> Iterator[str]:
     optimizer = unwrapped(subject.model.optimizer)
     if is_new_style(optimizer) and optimizer.use_ema:
         yield (
-            f"{type(optimizer).__name__}(use_ema=True) would leave the weights as they are at the end of training, "
-            "where fit puts their average: train without it"
+            f"{type(optimizer).__name__}(use_ema=True) keeps no average of the weights, where fit ends with it in "
+            "place: train without it"
         )
 
 

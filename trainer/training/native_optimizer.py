@@ -41,7 +41,7 @@ def is_new_style(optimizer: object) -> bool:
 def legacy_is_exact(optimizer: Any, model: tf.keras.Model) -> bool:
     """Whether the legacy optimizer of the same name computes what the new-style `optimizer` does in `fit`."""
     kind = type(optimizer)
-    if optimizer.weight_decay or optimizer.use_ema or kind not in _EXACT_AS_LEGACY + _EXACT_WHEN_DENSE:
+    if optimizer.weight_decay or kind not in _EXACT_AS_LEGACY + _EXACT_WHEN_DENSE:
         return False
     if kind is _new.RMSprop and not optimizer.momentum:
         return False
@@ -87,22 +87,25 @@ def _may_have_sparse_gradients(model: tf.keras.Model) -> bool:
 class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
     """A legacy optimizer by type; its update is `kind.from_config(config).apply_gradients`."""
 
-    def __init__(self, kind: Any, config: Mapping[str, object], undecayed: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: Any, config: Mapping[str, object], schedule: object = None, undecayed: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(name=str(config["name"]))
-        self._kind, self._config, self._undecayed = kind, dict(config), undecayed
+        self._kind, self._config, self._schedule, self._undecayed = kind, dict(config), schedule, undecayed
 
     @classmethod
     def of(cls, optimizer: Any, model: tf.keras.Model) -> NativeOptimizer:
         """Take `optimizer`'s configuration; must be called eagerly, since it reads the learning rate's variable."""
-        config = optimizer.get_config()
         rate = optimizer._learning_rate
-        if isinstance(rate, _new.schedules.LearningRateSchedule):
-            config["learning_rate"] = rate  # the object itself: a schedule of the user's own needs no registration
-        return cls(type(optimizer), config, _undecayed_names(optimizer, model))
+        schedule = rate if isinstance(rate, _new.schedules.LearningRateSchedule) else None
+        # Averages would be of no use: only `fit` puts them in place. A schedule is set once there is a step to ask it.
+        config = {**optimizer.get_config(), "use_ema": False}
+        config = {**config, "learning_rate": 0.0} if schedule else config
+        return cls(type(optimizer), config, schedule, _undecayed_names(optimizer, model))
 
     def get_config(self) -> dict[str, object]:
         """What `from_config` takes; objects and classes included, since it never leaves the process."""
-        return {"kind": self._kind, "config": self._config, "undecayed": self._undecayed}
+        return {"kind": self._kind, "config": self._config, "schedule": self._schedule, "undecayed": self._undecayed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: object = None) -> NativeOptimizer:
@@ -128,6 +131,11 @@ class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
         if self._undecayed:
             native.exclude_from_weight_decay(var_names=list(self._undecayed))
         native.iterations = self.iterations  # the global step, which schedules and bias corrections go by
+        if self._schedule is not None:
+            # Made with the schedule, it would begin as schedule(step), which fails when it is initialised before the
+            # step is. Each update sets it first.
+            native._current_learning_rate = tf.Variable(0.0, trainable=False, name="current_learning_rate")
+            native.learning_rate = self._schedule
         native.build(params)
         for variable in tf.compat.v1.global_variables():
             # Keras initialises only what it tracks when the converter writes its first checkpoint.

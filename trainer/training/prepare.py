@@ -57,17 +57,16 @@ class Plan:
 
 def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
     """Settle a job. Raises one of the errors of `trainer.job.errors`."""
-    job = parsed.job
+    job, signature = parsed.job, parsed.signature
+    module = load_module(signature)
+    data = open_data(module, job)
+    described = data.describe()
     if job.output.fresh and (moved := move_aside(paths)):
         LOG.info("the earlier run was moved to %s", moved)
     old = read_json(paths.manifest)
     start = find_start(paths.checkpoints)
-    if not start.checkpoint and tf.io.gfile.exists(paths.assets):
+    if not start.step and tf.io.gfile.exists(paths.assets):
         tf.io.gfile.rmtree(paths.assets)  # of a run that was refused or killed, maybe one of other data
-    signature = parsed.signature
-    module = load_module(signature)
-    data = open_data(module, job)
-    described = data.describe()
     if old and (changed := data_difference(old.get("data", {}), described)):
         _give_way(paths, start, old, changed)
     assets = data.find_assets(module, job, paths)
@@ -118,7 +117,7 @@ def _give_way(
     paths: JobPaths, start: Start, old: Mapping[str, Any], changed: list[str], names: tuple[str, ...] | None = None
 ) -> None:
     """Refuse another job's folder once it holds steps; before that nothing is lost by moving its files aside."""
-    if changed and start.checkpoint:
+    if changed and start.step:
         refuse_other_job(paths, old, changed)
     elif changed:
         move_aside(paths, names)

@@ -38,7 +38,8 @@ class StopRequest:
             yield
         finally:
             for each, handler in before.items():
-                signal.signal(each, handler)
+                # a second signal of the same request must not turn the exit code into that of a kill
+                signal.signal(each, signal.SIG_IGN if self.requested else handler)
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:

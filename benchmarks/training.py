@@ -19,6 +19,7 @@ import json
 import mmap
 import os
 import pathlib
+import runpy
 import signal
 import statistics
 import struct
@@ -80,8 +81,7 @@ def build(kind: str, folder: pathlib.Path) -> tuple[Any, Any, Any]:
 
     tf.keras.utils.set_random_seed(0)
     if kind == "dense":
-        namespace: dict[str, Any] = {}
-        exec(DENSE_MODULE, namespace)  # our own text, a few lines above
+        namespace = runpy.run_path(str(folder / "dense_model.py"))
         table = np.loadtxt(folder / "train.csv", delimiter=",", skiprows=1, dtype=np.float32)
         return namespace["build_model"](), table[:, :-1], table[:, -1:].astype(np.int64)
     from trainer.samples import place_names

@@ -164,3 +164,28 @@ def test_another_job_is_refused_with_every_difference() -> None:
     )
     with pytest.raises(JobDirError, match=re.escape(sentence)):
         refuse_other_job(paths, {}, ["the vocabulary x differs", "the train files differ"])
+
+
+@pytest.mark.parametrize("name", ["assets", "checkpoints", "export", "result.json"])
+def test_what_no_job_made_is_left_alone(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    (mine / name).mkdir(parents=True)
+    (mine / name / "holiday.txt").write_text("dear")
+    with pytest.raises(JobDirError, match=f"holds {name}, which no job made"), held(JobPaths(str(mine))):
+        pytest.fail("the folder was taken")
+    assert [str(path.relative_to(mine)) for path in sorted(mine.rglob("*"))] == [name, f"{name}/holiday.txt"]
+
+
+def test_other_files_beside_a_job_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with held(JobPaths(str(tmp_path))):
+        (tmp_path / "assets").mkdir()
+    with held(JobPaths(str(tmp_path))):  # its lock tells that a job made the folder
+        assert (tmp_path / "assets").is_dir()
+
+
+def test_a_job_that_wrote_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    paths = JobPaths(str(tmp_path / "refused"))
+    with pytest.raises(RuntimeError, match="refused"), held(paths):
+        raise RuntimeError("refused")
+    assert not Path(paths.job_dir).exists()

@@ -65,7 +65,8 @@ def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
         LOG.info("the earlier run was moved to %s", moved)
     old = read_json(paths.manifest)
     start = find_start(paths.checkpoints)
-    if not start.step and tf.io.gfile.exists(paths.assets):
+    ours = old is not None or "://" not in paths.job_dir  # a local folder that no job made was refused by `held`
+    if ours and not start.step and tf.io.gfile.exists(paths.assets):
         tf.io.gfile.rmtree(paths.assets)  # of a run that was refused or killed, maybe one of other data
     if old and (changed := data_difference(old.get("data", {}), described)):
         _give_way(paths, start, old, changed)

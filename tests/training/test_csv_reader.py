@@ -6,6 +6,7 @@ import csv
 import io
 import random
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,7 +112,8 @@ def test_the_value_of_an_only_column_may_be_blank_space(tmp_path: Path) -> None:
     assert values(reader, {"a": "string"}) == {"a": [b" ", b"x", b""]}
 
 
-text = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=8)
+UNWRITABLE = "\r\n" if sys.version_info >= (3, 11) else "\r\n\0"  # Python 3.10's csv module writes no NUL
+text = st.text(st.characters(exclude_characters=UNWRITABLE, exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(width=32, allow_subnormal=False)  # TensorFlow flushes those to zero
 rows = st.lists(st.tuples(numbers, floats, text), min_size=1, max_size=12)

@@ -62,7 +62,11 @@ class Job:
 
     def rest(self) -> tuple[list[str], str]:
         """The lines it prints up to its end, and what it says on stderr."""
-        out, err = self.process.communicate(timeout=20)
+        assert self.process.stdout
+        assert self.process.stderr
+        # not communicate(): that reads past the lines which `expect` has buffered already
+        with self.process:
+            out, err = self.process.stdout.read(), self.process.stderr.read()
         return out.split("\n")[:-1], err
 
 

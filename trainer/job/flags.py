@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from trainer.job.commandline import Given
 
 PROG = "python -m trainer.task"
-SOURCES = ("flag", "environment", "config", "default")  # the first that speaks wins
 
 
 class HelpRequested(Exception):

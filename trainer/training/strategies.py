@@ -16,8 +16,3 @@ STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy | None]] = {
     "none": lambda: None,
     "one_device": _one_device,
 }
-
-
-def per_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: int) -> int:
-    """The user says the global batch; an Estimator's input_fn yields one replica's share of it."""
-    return batch_size // strategy.num_replicas_in_sync if strategy else batch_size

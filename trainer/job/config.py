@@ -11,19 +11,24 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainer.job.columns import Layout
 from trainer.job.errors import UsageError
 from trainer.job.settings import (
     Group,
     Setting,
     at_least,
     column_maps,
+    column_names,
     different,
     files,
     more_than_zero,
     not_empty,
+    separator,
     setting,
     settings_of,
     shown,
+    split_names,
+    weights_of_classes,
 )
 
 DEFAULT_EPOCHS = 4
@@ -67,13 +72,55 @@ class Data(Group):
     label_column: str | None = setting(
         None, help="the column to predict", check=not_empty, unset="the module's LABEL_COLUMN"
     )
+    weight_column: str | None = setting(
+        None, help="the column with each example's weight", check=not_empty, unset="the module's WEIGHT_COLUMN, or none"
+    )
+    key_column: str | None = setting(
+        None,
+        help="the column that names an example, no feature; predictions carry it",
+        check=not_empty,
+        unset="the module's KEY_COLUMN, or none",
+    )
+    class_weights: tuple[str, ...] = setting(
+        (),
+        help="how much an example of a class counts in training, each as CLASS=WEIGHT; or 'balanced', so that all "
+        "classes count the same",
+        check=weights_of_classes,
+        unset="all examples count the same",
+    )
     feature_map: tuple[str, ...] = setting(
         (), help="which columns feed which input, each as INPUT=COLUMN[+COLUMN...]", check=column_maps, unset="by name"
+    )
+    format: Literal["auto", "csv", "jsonl", "tfrecord"] = setting(
+        "auto", help="what the files are; auto goes by .csv, .tsv, .jsonl, .ndjson or .tfrecord, each also with .gz"
+    )
+    columns: tuple[str, ...] = setting(
+        (), help="names of the columns of CSV files without a header line", check=column_names, unset="the header line's"
+    )
+    delimiter: str = setting(
+        "auto",
+        help="what stands between the fields of CSV files: one character, or tab",
+        check=separator,
+    )
+    max_bad_rows: int = setting(
+        0, help="leave out up to so many rows that cannot be read; JOB_DIR/bad_rows.jsonl has them", check=at_least(0)
     )
     batch_size: int = setting(256, help="examples in a step, over all replicas together", check=at_least(1))
     cache: Literal["auto", "always", "never"] = setting(
         "auto", help="keep the parsed training data in memory; auto does where it is small enough"
     )
+
+    @property
+    def layout(self) -> Layout:
+        """How the files are written."""
+        return Layout(self.format, split_names(self.columns), self.delimiter)
+
+    @property
+    def weight_of_class(self) -> dict[str, float] | None:
+        """Class -> weight, of those that `class_weights` names; None for `balanced`."""
+        if self.class_weights == ("balanced",):
+            return None
+        return {name: float(weight) for name, _, weight in (entry.rpartition("=") for entry in self.class_weights)}
 
     @property
     def columns_of_input(self) -> dict[str, tuple[str, ...]]:
@@ -175,6 +222,8 @@ class Output(Group):
     fresh: bool = setting(
         False, help="start anew; what the job folder holds is moved aside, never deleted", replayed=False
     )
+    histograms: bool = setting(False, help="write histograms of the weights for TensorBoard, at each evaluation")
+    report: bool = setting(True, help="write JOB_DIR/report.html at the end")
     verbosity: Literal["quiet", "info", "debug"] = setting("info", help="how much to print; debug shows TensorFlow's")
 
 

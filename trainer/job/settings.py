@@ -49,6 +49,40 @@ def column_maps(value: tuple[str, ...]) -> str | None:
     return None if complete and once else "INPUT=COLUMN or INPUT=COLUMN+COLUMN, each input once"
 
 
+def column_names(value: tuple[str, ...]) -> str | None:
+    """Check for names of columns, each once; `a,b` in one entry are two."""
+    names = split_names(value)
+    return None if all(names) and len(set(names)) == len(names) else "names of columns, each once"
+
+
+def split_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in a list whose entries may hold several, with commas between them."""
+    return tuple(name.strip() for entry in value for name in entry.split(","))
+
+
+def separator(value: str) -> str | None:
+    """Check for what can stand between two fields: TensorFlow's parser knows one byte and no quote."""
+    single = len(value) == 1 and value.isascii() and value.isprintable() and value not in '"0123456789+-. '
+    return None if single or value in ("auto", "tab", "\t") else "one character such as ; or |, or tab"
+
+
+def weights_of_classes(value: tuple[str, ...]) -> str | None:
+    """Check for `balanced`, or entries CLASS=WEIGHT, each class once, each weight a number of at least 0."""
+    if value in ((), ("balanced",)):
+        return None
+    pairs = [entry.rpartition("=") for entry in value]
+    once = len({name for name, _, _ in pairs}) == len(pairs)
+    fits = once and all(name and _is_weight(weight) for name, _, weight in pairs)
+    return None if fits else "'balanced', or CLASS=WEIGHT for each class that does not weigh 1"
+
+
+def _is_weight(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf")
+    except ValueError:
+        return False
+
+
 def setting(
     default: Any,
     *,

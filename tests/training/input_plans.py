@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +15,13 @@ import tensorflow as tf
 
 from trainer.job.config import Job
 from trainer.job.paths import JobPaths
-from trainer.training.csv_reader import CsvReader
+from trainer.training.analysis import TrainingSet
+from trainer.training.files import describe_files
 from trainer.training.inputs import FileInputs, plan_inputs
-from trainer.training.labels import find_labels
+from trainer.training.labels import complete_labels
+from trainer.training.reader import Reader
+from trainer.training.readers import open_reader
+from trainer.training.signatures import KEY_FEATURE
 
 Features = Mapping[str, tf.Tensor]
 Preprocess = Callable[..., Any]
@@ -47,12 +52,12 @@ def module(**attributes: object) -> ModuleType:
     return made
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> CsvReader:
+def write(path: Path, rows: list[dict[str, object]]) -> Reader:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return CsvReader.open([str(path)])
+    return open_reader([str(path)])
 
 
 def some_rows(count: int, seed: int = 0) -> list[dict[str, object]]:
@@ -77,8 +82,11 @@ def plan(
     train = write(folder / "train.csv", rows or some_rows(50))
     evaluation = write(folder / "eval.csv", eval_rows or rows or some_rows(20, 1))
     job, user = Job.of(values), user or module()
-    targets = find_labels(user, made, job, train, JobPaths(str(folder / "job")))
-    return plan_inputs(user, made, job, train, evaluation, assets or {}, targets)
+    inputs = plan_inputs(user, made, job, train, evaluation, assets or {})
+    training = TrainingSet(train, describe_files(train.files), JobPaths(str(folder / "job")))
+    inputs = dataclasses.replace(inputs, labels=complete_labels(inputs.labels, training))
+    inputs.check()
+    return inputs
 
 
 def everything(dataset: tf.data.Dataset) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -105,7 +113,8 @@ def served(inputs: FileInputs, request: Mapping[str, list[Any]]) -> dict[str, np
         receiver = inputs.receiver()
         session.run(tf.compat.v1.tables_initializer())
         feed = {receiver.receiver_tensors[name]: values for name, values in request.items()}
-        found: dict[str, np.ndarray] = session.run(receiver.features, feed)
+        inputs_only = {name: tensor for name, tensor in receiver.features.items() if name != KEY_FEATURE}
+        found: dict[str, np.ndarray] = session.run(inputs_only, feed)
         return found
 
 

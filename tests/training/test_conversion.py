@@ -31,6 +31,9 @@ DETOURS = {
     "unused_weights": "fails",
     "custom_schedule": "fails",
     "custom_names": "fails",
+    "weighted_metrics": "evaluation",
+    "weighted_metrics_alone": "evaluation",
+    "accuracy_word": "evaluation",
 }
 REFUSALS = {
     "averaged_weights": "weights",
@@ -51,10 +54,7 @@ WARNINGS = {
     "compile_switches": "same",
     "added_metrics": "evaluation",
     "output_losses": "evaluation",
-    "weighted_metrics": "evaluation",
-    "weighted_metrics_alone": "evaluation",
     "changed_metrics": "evaluation",
-    "accuracy_word": "evaluation",
     "structured_outputs": "fails",
 }
 IMPOSSIBLE = (
@@ -83,6 +83,7 @@ ELSEWHERE = {
     "numbered_heads",
     "renamed_heads",
     "fit_arguments",
+    "unusable_metrics",
     "empty_data",
     "invalid_models",
     "no_load_model",
@@ -126,6 +127,8 @@ def test_a_detour_keeps_what_the_plain_recipe_loses(name: str) -> None:
     found = of(name)
     assert effect(found["plain"], found["fit"]) == DETOURS[name], found["plain"]
     assert found["ours"].get("worst", found["ours"]) <= 1e-6
+    if DETOURS[name] == "evaluation":
+        assert effect(found["ours"], found["fit"]) == "same", found["ours"]
     assert rows_found(name, "refusal") + rows_found(name, "impossible") == []
 
 

@@ -14,8 +14,10 @@ import tensorflow as tf
 from trainer.job.config import Evaluation, Job
 from trainer.job.errors import UsageError
 from trainer.job.paths import JobPaths
-from trainer.training.csv_reader import CsvReader
+from trainer.job.serving import Output, ServingSpec
+from trainer.training import exporters
 from trainer.training.exporters import (
+    PARTS,
     BestValue,
     Exports,
     best_direction,
@@ -24,7 +26,8 @@ from trainer.training.exporters import (
     publish_export,
 )
 from trainer.training.inputs import FileInputs, plan_inputs
-from trainer.training.labels import find_labels
+from trainer.training.readers import open_reader
+from trainer.training.serving import Serving, with_serving_outputs
 from trainer.training.verification import verify
 
 pytestmark = pytest.mark.xdist_group("exporters")  # one Estimator is trained for all of these
@@ -137,9 +140,9 @@ def make_inputs(folder: Path) -> FileInputs:
     x = tf.keras.Input((1,), name="x")
     model = tf.keras.Model(x, tf.keras.layers.Dense(1, name="y")(x))
     model.compile("sgd", "mse")
-    reader, job, module = CsvReader.open([str(path)]), Job.of({}), ModuleType("model_file")
-    targets = find_labels(module, model, job, reader, JobPaths(str(folder)))
-    return plan_inputs(module, model, job, reader, reader, {}, targets)
+    reader, module = open_reader([str(path)]), ModuleType("model_file")
+    module.__file__ = "model_file.py"
+    return plan_inputs(module, model, Job.of({}), reader, reader, {})
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +156,9 @@ def trained(inputs: FileInputs, tmp_path_factory: pytest.TempPathFactory) -> tup
     """An Estimator and its checkpoints of steps 1 to 4."""
     folder = str(tmp_path_factory.mktemp("checkpoints"))
     config = tf.estimator.RunConfig(folder, save_summary_steps=None, log_step_count_steps=None, keep_checkpoint_max=9)
-    estimator = tf.estimator.Estimator(model_fn, config=config)
+    own = lambda features, labels, mode, config: model_fn(features, labels, mode)  # noqa: E731
+    wrapped = with_serving_outputs(Serving(spec_of(inputs)))(own)
+    estimator = tf.estimator.Estimator(wrapped, config=config)
     checkpoints = []
     for _ in range(4):
         estimator.train(lambda: inputs.train_dataset(0), steps=1)
@@ -164,6 +169,14 @@ def trained(inputs: FileInputs, tmp_path_factory: pytest.TempPathFactory) -> tup
 Trained = tuple[tf.estimator.Estimator, list[str]]
 
 
+def spec_of(inputs: FileInputs) -> ServingSpec:
+    return ServingSpec(inputs.served.columns, (Output("y", "y", "regression"),))
+
+
+def exports_of(paths: JobPaths, inputs: FileInputs, keep: int = 3) -> Exports:
+    return Exports(paths, inputs, keep, spec_of(inputs))
+
+
 def rows_of(export: str) -> dict[str, Any]:
     return json.loads(Path(export, "assets.extra", "verification_rows.json").read_text())
 
@@ -171,12 +184,12 @@ def rows_of(export: str) -> dict[str, Any]:
 def step_of(export: str) -> float:
     """What an export adds to its input is the step of its checkpoint."""
     serve = tf.saved_model.load(export).signatures["serving_default"]
-    return float(serve(x=tf.constant([10.0]))["y"].numpy()[0, 0]) - 10.0
+    return float(serve(x=tf.constant([10.0]), key=tf.constant([], tf.string))["y"].numpy()[0, 0]) - 10.0
 
 
 def test_an_export_holds_the_rows_that_prove_it(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
     estimator, checkpoints = trained
-    export = Exports(paths, inputs, 3).write("latest", estimator, checkpoints[1])
+    export = exports_of(paths, inputs).write("latest", estimator, checkpoints[1])
     assert Path(export).parent == Path(paths.export("latest"))
     rows = rows_of(export)
     assert rows["request"] == {"x": [number / 3 for number in range(64)]}
@@ -185,9 +198,58 @@ def test_an_export_holds_the_rows_that_prove_it(inputs: FileInputs, trained: Tra
     assert verify(export)["passed"] is True
 
 
+def test_an_export_has_what_a_client_needs(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
+    estimator, checkpoints = trained
+    export = Path(exports_of(paths, inputs).write("latest", estimator, checkpoints[1]))
+    assert {path.name for path in export.iterdir()} <= PARTS
+    assert {"request.json", "request.csv", "README.md"} <= {path.name for path in export.iterdir()}
+    assert ServingSpec.from_json(json.loads((export / "assets.extra/serving.json").read_text())) == spec_of(inputs)
+    assert set(tf.saved_model.load(str(export)).signatures) == {"serving_default", "examples", "csv"}
+
+
+class Killed(BaseException):
+    """In the place of kill -9."""
+
+
+@pytest.mark.parametrize("at", ["export_saved_model", "finish_signatures", "put_handouts", "put_text", "_free_time"])
+def test_a_kill_at_any_point_leaves_nothing_that_counts(
+    inputs: FileInputs, trained: Trained, paths: JobPaths, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """After each of the steps that make an export whole, up to the one that gives it its name."""
+    estimator, checkpoints = trained
+    owner = {"export_saved_model": estimator, "_free_time": Exports}.get(at, exporters)
+
+    def killed(*arguments: object, **named: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(owner, at, killed)
+    with pytest.raises(Killed):
+        exports_of(paths, inputs).write("latest", estimator, checkpoints[0])
+    monkeypatch.undo()
+    exports = exports_of(paths, inputs)
+    assert exports.list("latest") == []
+    exports.remove_unfinished()
+    assert list(Path(paths.exports).glob("*/*")) == []
+    assert step_of(exports.write("latest", estimator, checkpoints[0])) == 1.0
+
+
+def test_exports_of_one_second_have_names_of_their_own(
+    inputs: FileInputs, trained: Trained, paths: JobPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all kinds, as a copy keeps its name."""
+    estimator, checkpoints = trained
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+    made = [exports_of(paths, inputs).write(kind, estimator, checkpoints[0]) for kind in ("best", "latest", "best")]
+    assert [path.removeprefix(f"{paths.exports}/") for path in made] == [
+        "best/1700000000",
+        "latest/1700000001",
+        "best/1700000002",
+    ]
+
+
 def test_one_checkpoint_is_exported_once_and_copied(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
     estimator, checkpoints = trained
-    exports = Exports(paths, inputs, 3)
+    exports = exports_of(paths, inputs)
     first = exports.write("latest", estimator, checkpoints[0])
     Path(first, "mark").write_text("of the first one")
     for kind in ("best", "final"):
@@ -204,17 +266,18 @@ def test_one_checkpoint_is_exported_once_and_copied(inputs: FileInputs, trained:
 
 def test_the_newest_are_kept(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
     estimator, checkpoints = trained
-    made = [Exports(paths, inputs, 2).write("latest", estimator, checkpoint) for checkpoint in checkpoints]
-    assert Exports(paths, inputs, 2).list("latest") == made[-2:]
+    made = [exports_of(paths, inputs, 2).write("latest", estimator, checkpoint) for checkpoint in checkpoints]
+    assert exports_of(paths, inputs, 2).list("latest") == made[-2:]
     assert [step_of(path) for path in made[-2:]] == [3.0, 4.0]
 
 
 def test_what_a_kill_left_is_no_export_and_is_removed(inputs: FileInputs, paths: JobPaths) -> None:
     latest, best = Path(paths.export("latest")), Path(paths.export("best"))
-    for folder in (latest / "temp-1700000001", latest / "1700000000", best / "1700000000.unfinished"):
+    left = (latest / "temp-1700000001", latest / "temp-export" / "1700000002", best / "1700000000.unfinished")
+    for folder in (latest / "1700000000", *left):
         folder.mkdir(parents=True)
         (folder / "saved_model.pb").write_text("x")
-    exports = Exports(paths, inputs, 3)
+    exports = exports_of(paths, inputs)
     assert exports.list("latest") == [str(latest / "1700000000")]
     assert exports.list("best") == exports.list("final") == []
     exports.remove_unfinished()
@@ -226,7 +289,7 @@ def test_what_each_exporter_wants(inputs: FileInputs, trained: Trained, paths: J
     """Evaluations at steps 1 to 4, a restart before the third; the second is the best."""
     estimator, checkpoints = trained
     for part in ((1, 2), (3, 4)):
-        exports, best = Exports(paths, inputs, 3), BestValue(paths, "loss", "min")
+        exports, best = exports_of(paths, inputs), BestValue(paths, "loss", "min")
         exporters = build_exporters(("final", "best", "latest"), exports, best)
         assert [each.name for each in exporters] == ["latest", "best", "final"]
         for step in part:
@@ -246,8 +309,8 @@ def test_what_each_exporter_wants(inputs: FileInputs, trained: Trained, paths: J
 
 def test_only_what_is_asked_for_is_exported(inputs: FileInputs, paths: JobPaths) -> None:
     best = BestValue(paths, "loss", "min")
-    assert build_exporters((), Exports(paths, inputs, 3), best) == []
-    assert [each.name for each in build_exporters(("best",), Exports(paths, inputs, 3), best)] == ["best"]
+    assert build_exporters((), exports_of(paths, inputs), best) == []
+    assert [each.name for each in build_exporters(("best",), exports_of(paths, inputs), best)] == ["best"]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -258,7 +321,7 @@ def test_a_published_export_takes_the_place_of_an_older_one(
     folder = f"{tmp_path}/a model{slash}"
     check_export_dir(folder)
     for checkpoint, step in ((checkpoints[0], 1.0), (checkpoints[1], 2.0)):
-        export = Exports(paths, inputs, 3).write("final", estimator, checkpoint)
+        export = exports_of(paths, inputs).write("final", estimator, checkpoint)
         publish_export(export, folder)
         assert step_of(folder.rstrip("/")) == step
         relative = sorted(str(path.relative_to(export)) for path in Path(export).rglob("*"))

@@ -10,7 +10,7 @@ import pytest
 
 from trainer.job.errors import DataError
 from trainer.training import files
-from trainer.training.files import describe_files, match_files, total_bytes
+from trainer.training.files import describe_files, match_files
 
 HOSTILE = [
     "a 0.csv",
@@ -94,10 +94,3 @@ def test_a_large_file_is_told_by_size_and_ends(tmp_path: Path, monkeypatch: pyte
     assert first == {"bytes": 28, "sha256_of_ends": hashlib.sha256(b"headtail").hexdigest()}
     assert first not in others
     assert first == same_ends, "the price of not reading it all"
-
-
-def test_total_bytes(tmp_path: Path) -> None:
-    for name, size in (("a", 3), ("b", 0), ("c", 4)):
-        (tmp_path / name).write_bytes(b"x" * size)
-    assert total_bytes([str(tmp_path / name) for name in "abc"]) == 7
-    assert total_bytes([]) == 0

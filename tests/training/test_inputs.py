@@ -10,15 +10,18 @@ import pytest
 import tensorflow as tf
 
 from tests.training.input_plans import everything, model, module, plan, some_rows, write
+from trainer.job.columns import Column
+from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError
-from trainer.training.inputs import feature_kinds, input_specs
+from trainer.training.inputs import feature_columns, input_specs, plan_inputs
+from trainer.training.readers import open_reader
 
 
 def test_columns_named_like_the_inputs_arrive_in_the_models_dtypes(tmp_path: Path) -> None:
     made = model(size=(1,), count=tf.TensorSpec((1,), tf.int32), word=tf.TensorSpec((1,), tf.string))
     rows = some_rows(50)
     inputs = plan(tmp_path, made, rows=rows)
-    assert inputs.kinds == {"size": "float32", "count": "int64", "word": "string"}
+    assert inputs.features == {"size": Column("float32"), "count": Column("int64"), "word": Column("string")}
     x, y = everything(inputs.eval_dataset())
     np.testing.assert_array_equal(x["size"], np.array([[row["size"]] for row in rows], np.float32))
     assert x["count"].dtype == np.int32
@@ -30,7 +33,7 @@ def test_columns_named_like_the_inputs_arrive_in_the_models_dtypes(tmp_path: Pat
 def test_columns_are_put_side_by_side(tmp_path: Path) -> None:
     rows = some_rows(9)
     inputs = plan(tmp_path, model(dense_input=(2,)), rows=rows, feature_map=("dense_input=count+size",))
-    assert inputs.kinds == {"count": "float32", "size": "float32"}
+    assert inputs.features == {"count": Column("float32"), "size": Column("float32")}
     x, _ = everything(inputs.eval_dataset())
     np.testing.assert_array_equal(x["dense_input"], np.array([[r["count"], r["size"]] for r in rows], np.float32))
 
@@ -46,8 +49,43 @@ def test_a_sequential_models_own_input_name(tmp_path: Path) -> None:
 
 def test_features_said_by_the_module_are_the_only_ones(tmp_path: Path) -> None:
     reader = write(tmp_path / "a.csv", some_rows(9))
-    assert feature_kinds(module(FEATURES={"count": "float32"}), reader, ("y",)) == {"count": "float32"}
-    assert feature_kinds(module(), reader, ("y",)) == {"size": "float32", "count": "int64", "word": "string"}
+    assert feature_columns(module(FEATURES={"count": "float32"}), reader, ("y",)) == {"count": Column("float32")}
+    found = {"size": Column("float32"), "count": Column("int64"), "word": Column("string")}
+    assert feature_columns(module(), reader, ("y",)) == found
+
+
+def test_defaults_said_by_the_module_stand_for_missing_values(tmp_path: Path) -> None:
+    reader = write(tmp_path / "a.csv", some_rows(9))
+    user = module(FEATURES={"size": ("float32", 0.5), "word": "string"}, DEFAULTS={"word": "none"})
+    assert feature_columns(user, reader, ("y",)) == {
+        "size": Column("float32", (), 0.5), "word": Column("string", (), "none")
+    }  # fmt: skip
+    rows = [{"size": "", "y": 1}, {"size": 2, "y": 1}]
+    inputs = plan(tmp_path, model(size=(1,)), module(FEATURES={"size": ("float32", 0.5)}), rows=rows)
+    x, _ = everything(inputs.eval_dataset())
+    assert x["size"].tolist() == [[0.5], [2.0]]
+    assert inputs.sample_request(2) == {"size": [0.5, 2.0]}
+
+
+def test_a_key_names_rows_and_is_no_feature(tmp_path: Path) -> None:
+    rows = [{"id": "007", "size": 1, "y": 1}, {"id": "008", "size": 2, "y": 1}]
+    inputs = plan(tmp_path, model(x_input=(1,)), rows=rows, key_column="id")
+    assert inputs.features == {"size": Column("float32")}
+    assert inputs.sample_request(2) == {"size": [1.0, 2.0], "key": ["007", "008"]}
+
+
+def test_lists_of_other_formats_feed_an_input_as_wide(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"v": [1, 2.5], "y": 1}\n{"v": [3, 4], "y": 2}\n')
+    reader = open_reader([str(tmp_path / "a.jsonl")])
+    inputs = plan_inputs(module(), model(v_input=(2,)), Job.of({}), reader, reader, {})
+    assert inputs.features == {"v": Column("float32", (2,))}
+    x, y = everything(inputs.eval_dataset())
+    assert (x["v_input"].tolist(), y.tolist()) == ([[1.0, 2.5], [3.0, 4.0]], [[1.0], [2.0]])
+
+
+def test_files_without_a_column_that_the_model_needs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"eval\.csv has no column size; it has count, y: every set of files needs"):
+        plan(tmp_path, model(size=(1,)), rows=[{"size": 1, "count": 1, "y": 1}], eval_rows=[{"count": 1, "y": 1}])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +129,7 @@ def test_a_bad_row_among_the_later_ones_is_found_when_it_is_asked_for(tmp_path: 
 
 def test_a_column_that_feeds_nothing_may_hold_anything(tmp_path: Path) -> None:
     rows = [{**row, "word": ""} for row in some_rows(5)]
-    assert set(plan(tmp_path, model(size=(1,)), rows=rows).kinds) == {"size"}
+    assert set(plan(tmp_path, model(size=(1,)), rows=rows).features) == {"size"}
 
 
 def test_a_class_that_only_the_evaluation_files_have_is_named(tmp_path: Path) -> None:

@@ -11,11 +11,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError
 from trainer.job.paths import JobPaths
-from trainer.training.csv_reader import CsvReader
-from trainer.training.labels import Label, check_declared, find_labels, label_column
+from trainer.training.analysis import TrainingSet
+from trainer.training.files import describe_files
+from trainer.training.labels import (
+    Label,
+    complete_labels,
+    declared_defaults,
+    declared_features,
+    find_labels,
+    label_column,
+    special_column,
+)
+from trainer.training.reader import Reader
+from trainer.training.readers import open_reader
 
 
 def module(**attributes: object) -> ModuleType:
@@ -33,15 +45,16 @@ def model(loss: Any, *outputs: tuple[str, int]) -> tf.keras.Model:
     return made
 
 
-def reader(folder: Path, column: list[str], name: str = "label") -> CsvReader:
+def reader(folder: Path, column: list[str], name: str = "label") -> Reader:
     """A file with a feature and this column."""
     path = folder / f"{name}.csv"
     path.write_text(f"x,{name}\n" + "".join(f"1,{value}\n" for value in column), encoding="utf-8")
-    return CsvReader.open([str(path)])
+    return open_reader([str(path)])
 
 
-def labels(folder: Path, made: tf.keras.Model, data: CsvReader, **values: object) -> tuple[Label, ...]:
-    return find_labels(module(), made, Job.of(values), data, JobPaths(str(folder / "a job")))
+def labels(folder: Path, made: tf.keras.Model, data: Reader, has_steps: bool = False) -> tuple[Label, ...]:
+    training = TrainingSet(data, describe_files(data.files), JobPaths(str(folder / "a job")), has_steps)
+    return complete_labels(find_labels(module(), made, Job.of({}), data), training)
 
 
 def target(label: Label, *column: object) -> np.ndarray:
@@ -161,7 +174,7 @@ def test_classes_are_those_of_the_first_run(tmp_path: Path) -> None:
     """A resumed job must not number them anew."""
     made = model("sparse_categorical_crossentropy")
     (first,) = labels(tmp_path, made, reader(tmp_path, TEXT))
-    (again,) = labels(tmp_path, made, reader(tmp_path, ["rose", "oak"]))
+    (again,) = labels(tmp_path, made, reader(tmp_path, ["rose", "oak"]), has_steps=True)
     assert again == first
     assert target(again, b"tulip").tolist() == [[1]]
 
@@ -170,7 +183,7 @@ def test_each_output_has_a_column_of_its_name(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("x,price,kind\n1,2.5,b\n2,3,a\n3,4,b\n")
     made = model({"price": "mse", "kind": "sparse_categorical_crossentropy"}, ("price", 1), ("kind", 2))
-    price, kind = labels(tmp_path, made, CsvReader.open([str(path)]))
+    price, kind = labels(tmp_path, made, open_reader([str(path)]))
     assert (price.output, price.column, price.kind) == ("price", "price", "float32")
     assert (kind.output, kind.column, kind.kind, kind.sparse) == ("kind", "kind", "string", True)
     assert target(kind, b"b", b"a").tolist() == [[1], [0]]
@@ -180,7 +193,7 @@ def test_two_text_labels_have_classes_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("x,a,b\n1,p,q\n2,r,s\n")
     made = model(["sparse_categorical_crossentropy"] * 2, ("a", 2), ("b", 2))
-    a, b = labels(tmp_path, made, CsvReader.open([str(path)]))
+    a, b = labels(tmp_path, made, open_reader([str(path)]))
     assert target(a, b"p", b"r").tolist() == target(b, b"q", b"s").tolist() == [[0], [1]]
 
 
@@ -191,21 +204,51 @@ def test_an_output_without_a_column_is_named(tmp_path: Path) -> None:
 
 
 def test_declared_features() -> None:
-    check_declared({"a": "string", "b": "int64"}, ["a", "b", "c"], "m.py")
+    user = module(__file__="m.py", FEATURES={"a": "string", "b": ("int64", -1)})
+    assert declared_features(user, ["a", "b", "c"]) == {"a": "string", "b": "int64"}
+    assert declared_features(module(), ["a"]) is None
 
 
 @pytest.mark.parametrize(
     ("declared", "kind", "words"),
     [
-        (["a"], ModelError, "m.py: FEATURES=['a']: map each column to one of int64, float32, string."),
+        (["a"], ModelError, "m.py: FEATURES=['a']: give a dict of columns."),
         ({"a": "int32"}, ModelError, "map each column to one of int64, float32, string"),
         ({"a": int}, ModelError, "map each column to one of"),
+        ({"a": ("int32", 1)}, ModelError, "map each column to one of"),
         ({"z": "string", "a": "string"}, DataError, "the files have no column z (FEATURES in m.py); they have a, b."),
     ],
 )
 def test_declared_features_that_do_not_fit(declared: object, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=re.escape(words)):
-        check_declared(declared, ["a", "b"], "m.py")
+        declared_features(module(__file__="m.py", FEATURES=declared), ["a", "b"])
+
+
+KINDS = {"a": Column("int64"), "b": Column("float32"), "c": Column("string")}
+
+
+def test_declared_defaults() -> None:
+    user = module(__file__="m.py", FEATURES={"a": ("int64", 0), "b": "float32"}, DEFAULTS={"b": 1, "z": "x"})
+    assert declared_defaults(user, KINDS) == [0, 1, None]
+    assert declared_defaults(module(__file__="m.py"), KINDS) == [None] * 3
+
+
+@pytest.mark.parametrize("defaults", [{"a": 0.5}, {"a": True}, {"a": "1"}, {"b": "1"}, {"c": 1}, {"c": None}])
+def test_declared_defaults_that_the_column_cannot_hold(defaults: dict[str, object]) -> None:
+    ((name, value),) = defaults.items()
+    with pytest.raises(ModelError, match=re.escape(f"m.py: the default {value!r} of {name} is no {KINDS[name].kind}.")):
+        declared_defaults(module(__file__="m.py", DEFAULTS=defaults), KINDS)
+
+
+def test_key_and_weight_columns_are_the_flags_else_the_modules() -> None:
+    user = module(KEY_COLUMN="a")
+    assert special_column(user, Job.of({}), ["a", "b"], "key_column") == "a"
+    assert special_column(user, Job.of({"key_column": "b"}), ["a", "b"], "key_column") == "b"
+    assert special_column(user, Job.of({}), ["a", "b"], "weight_column") is None
+    with pytest.raises(DataError, match="--weight-column=z: the files have no such column; they have a, b"):
+        special_column(user, Job.of({"weight_column": "z"}), ["a", "b"], "weight_column")
+    with pytest.raises(DataError, match="KEY_COLUMN=a: the files have no such column; they have b"):
+        special_column(user, Job.of({}), ["b"], "key_column")
 
 
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", "mse", tf.keras.losses.CategoricalCrossentropy()])

@@ -78,6 +78,16 @@ RULES = {
         {"a": row(None, dtype="int64")}, {"a": row(7, dtype="int64"), "b": FLOAT}, {}, {"a": ("a",)}
     ),
     "a row of open width fits": ({"a": row(7)}, {"a": row(None), "b": FLOAT}, {}, {"a": ("a",)}),
+    "a flat list of as many numbers as an image has": (
+        {"image": row(28, 28)}, {"image": row(784), "b": FLOAT}, {}, {"image": ("image",)}
+    ),
+    "numbered columns of an image, row by row": (
+        {"p": row(2, 2)}, {"p_3": INT, "p_2": INT, "p_1": INT, "p_0": INT}, {}, {"p": ("p_0", "p_1", "p_2", "p_3")}
+    ),
+    "all columns are an image": (
+        {"p": row(2, 1)}, {"a": INT, "b": FLOAT}, {}, {"p": ("a", "b")}
+    ),
+    "a number for an image of one": ({"p": row(1, 1)}, {"p": INT, "b": FLOAT}, {}, {"p": ("p",)}),
     "images": ({"image": row(28, 28, 1)}, {"image": row(28, 28, 1)}, {}, {"image": ("image",)}),
     "whole numbers for a float input": ({"a": row(1)}, {"a": INT, "b": FLOAT}, {}, {"a": ("a",)}),
 }  # fmt: skip
@@ -127,7 +137,13 @@ MISMATCHES = {
         "the model's input a has the shape (24,) in each row but a gives (20,): change the model's input shape",
     ),
     "a number for a row": ({"a": row(24)}, {"a": FLOAT, "b": FLOAT}, {}, "the shape (24,) in each row but a gives ()"),
-    "another rank": ({"a": row(28, 28)}, {"a": row(784)}, {}, "has the shape (28, 28) in each row but a gives (784,)"),
+    "another rank": ({"a": row(28, 28)}, {"a": row(783)}, {}, "has the shape (28, 28) in each row but a gives (783,)"),
+    "an image for a flat list": ({"a": row(4)}, {"a": row(2, 2)}, {}, "the shape (4,) in each row but a gives (2, 2)"),
+    "a turned image": ({"a": row(2, 3)}, {"a": row(3, 2)}, {}, "has the shape (2, 3) in each row but a gives (3, 2)"),
+    "a row of open width for an image": ({"a": row(2, 2)}, {"a": row(None)}, {}, "the shape (2, 2) in each row but"),
+    "a map of too few columns for an image": (
+        {"a": row(2, 2)}, {"x": INT, "y": INT}, {"a": ("x", "y")}, "the shape (2, 2) in each row but x, y gives (2,)"
+    ),
     "an open size": ({"a": row(None, 3)}, {"a": row(3)}, {}, "has the shape (any, 3) in each row but a gives (3,)"),
     "a map of too few columns": (
         {"a": row(3)}, {"x": FLOAT, "y": FLOAT}, {"a": ("x", "y")}, "has the shape (3,) in each row but x, y gives (2,)"
@@ -209,7 +225,7 @@ def test_base_name(name: str, base: str) -> None:
     assert base_name(name) == base
 
 
-@pytest.mark.parametrize(("shape", "width"), [((), 1), ((5,), 5), ((None,), None), ((2, 3), None), ((None, 3), None)])
+@pytest.mark.parametrize(("shape", "width"), [((), 1), ((5,), 5), ((None,), None), ((2, 3), 6), ((None, 3), None)])
 def test_width_of(shape: tuple[int | None, ...], width: int | None) -> None:
     assert width_of(shape) == width
 

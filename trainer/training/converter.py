@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from trainer.job.errors import ModelError
-from trainer.training.fit_semantics import Original, as_in_fit, fit_scope
+from trainer.training.fit_semantics import ModelFn, Original, as_in_fit, fit_scope
 from trainer.training.native_optimizer import NativeOptimizer, needs_native
+from trainer.training.weighted_metrics import as_in_evaluate
 
 FIRST_WEIGHTS = "keras_model.ckpt"  # the converter's own name, in MODEL_DIR/keras
 
@@ -25,8 +27,15 @@ def fresh_session(seed: int, *, deterministic: bool = False) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def convert(model: tf.keras.Model, model_dir: str, run_config: tf.estimator.RunConfig) -> tf.estimator.Estimator:
+def convert(
+    model: tf.keras.Model,
+    model_dir: str,
+    run_config: tf.estimator.RunConfig,
+    wrap: Callable[[ModelFn], ModelFn] = lambda model_fn: model_fn,
+) -> tf.estimator.Estimator:
     """Make the Estimator; its first checkpoint starts from all of the model's weights as they are now.
+
+    `wrap` is put around the model function: what exports need besides.
 
     Models built before are in an invalid state afterwards: take from them what is needed first.
 
@@ -49,7 +58,7 @@ def convert(model: tf.keras.Model, model_dir: str, run_config: tf.estimator.RunC
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise ModelError(_failed_sentence(model, error)) from error
     return tf.estimator.Estimator(
-        model_fn=as_in_fit(converted.model_fn, original),
+        model_fn=wrap(as_in_fit(as_in_evaluate(converted.model_fn, original), original)),
         config=converted.config,
         warm_start_from=_start_from(model, model_dir, run_config),
     )

@@ -1,70 +1,78 @@
-"""The names under which an Estimator will report a model's metrics, known before its graph is built."""
+"""The metrics of an evaluation as `Model.evaluate` has them: the objects for one graph, and their names before.
+
+The converter computes metrics by the rules of Keras 1: weighted ones leave the weights out and are called `mae_1`, or
+are missing where there are no others, and "accuracy" goes by the loss instead of the shapes. So the container of Keras
+2 itself (keras/src/engine/compile_utils.py) makes, names and updates them here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from keras.src.engine.compile_utils import MetricsContainer
 
-from trainer.training.model_checks import user_metrics
-from trainer.training.native_optimizer import outputs_without_loss
+RESERVED = ("loss", "global_step")  # what an Estimator calls its own
 
 
 def evaluation_metric_names(model: tf.keras.Model) -> list[str] | None:
     """Keys of an evaluation besides `loss` and `global_step`, or None where they cannot be told.
 
-    These are Keras 1's names (keras/src/engine/training_v1.py): `accuracy`; `OUTPUT_accuracy` with several outputs; a
-    number behind a name that is taken. Without plain metrics the weighted ones are not reported either.
+    These are Keras' names: `accuracy`, `OUTPUT_accuracy` with several outputs, `weighted_` before the name of a
+    weighted metric that is taken. Raises what Keras does for metrics that it refuses.
     """
-    if not user_metrics(model):
+    given = user_metrics(model), user_metrics(model, weighted=True)
+    if not has_metrics(*given):
         return []
     if not model.output_names:  # a subclassed model learns its outputs from the first batch
         return None
-    outputs = list(model.output_names)
-    try:
-        plain, weighted = (_per_output(user_metrics(model, weighted=each), outputs) for each in (False, True))
-    except (TypeError, ValueError, AttributeError, IndexError):
-        return None
-    lossless = outputs_without_loss(model)
-    with_loss = [name for name in outputs if name not in lossless]
-    taken = ["loss", *(f"{name}_loss" for name in with_loss if len(outputs) > 1), *_layer_metrics(model)]
-    names: list[str] = []
-    for output in with_loss:
-        index = outputs.index(output)
-        for metric in (*plain[index], *weighted[index]):
-            names.append(_unique(f"{output}_{metric}" if len(outputs) > 1 else metric, [*taken, *names]))
-    return names
+    with tf.Graph().as_default():
+        heads = [tf.compat.v1.placeholder(head.dtype, head.shape) for head in tf.nest.flatten(model.outputs)]
+        container = fresh_metrics(*given, model.output_names)
+        container.build(one_or_all(heads), one_or_all(heads))
+        return list(named_metrics(container))
 
 
-def _per_output(metrics: Any, outputs: list[str]) -> list[list[str]]:
-    """Names for each output, without doubles; the structure is a list, a list of lists or a dict."""
-    if not metrics:
-        return [[] for _ in outputs]
-    if isinstance(metrics, Mapping):
-        nested = [metrics.get(name, []) for name in outputs]
-    elif any(isinstance(metric, (list, tuple)) for metric in metrics):
-        nested = [metrics[index] for index in range(len(outputs))]
-    else:
-        nested = [metrics for _ in outputs]
-    listed = [each if isinstance(each, (list, tuple)) else [each] for each in nested]
-    return [list(dict.fromkeys(_name(metric) for metric in each)) for each in listed]
+def user_metrics(model: tf.keras.Model, *, weighted: bool = False) -> Any:
+    """What `compile` was given as metrics (or weighted_metrics), as it was given."""
+    container = model.compiled_metrics
+    return container._user_weighted_metrics if weighted else container._user_metrics
 
 
-def _name(metric: Any) -> str:
-    if isinstance(metric, str):
-        return metric
-    known = tf.keras.metrics.get(metric)
-    return str(known.name if hasattr(known, "name") else known.__name__)
+def has_metrics(*given: Any) -> bool:
+    """Whether there is a metric in what `compile` was given."""
+    return any(each is not None for each in tf.nest.flatten(given))
 
 
-def _layer_metrics(model: tf.keras.Model) -> list[str]:
-    """Names that metrics from `add_metric` take, though they are not reported."""
-    owners = (model, *model._flatten_layers(include_self=False))
-    return [metric.name for each in owners for metric in getattr(each, "_metrics", ())]
+def fresh_metrics(plain: Any, weighted: Any, outputs: Sequence[str]) -> MetricsContainer:
+    """The metrics and weighted metrics that `compile` was given, to be built in the current graph.
+
+    They are clones: variables belong to one graph, and the container puts names of outputs before those of the objects
+    it is given.
+    """
+    clones = [tf.nest.map_structure(_clone, given) for given in (plain, weighted)]
+    return MetricsContainer(*clones, output_names=list(outputs))
 
 
-def _unique(name: str, taken: list[str]) -> str:
+def named_metrics(container: MetricsContainer) -> dict[str, tf.keras.metrics.Metric]:
+    """Name -> metric of a built container; one that is called like an Estimator's own gets a number."""
+    found: dict[str, tf.keras.metrics.Metric] = {}
+    for metric in container.metrics:
+        found[_unique(metric.name, [*RESERVED, *found])] = metric
+    return found
+
+
+def one_or_all(tensors: Sequence[Any]) -> Any:
+    """The structure of a functional model's outputs: a tensor, or a list of them."""
+    return tensors[0] if len(tensors) == 1 else list(tensors)
+
+
+def _clone(metric: Any) -> Any:
+    return metric.from_config(metric.get_config()) if isinstance(metric, tf.keras.metrics.Metric) else metric
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
     number, unique = 1, name
     while unique in taken:
         unique, number = f"{name}_{number}", number + 1

@@ -8,8 +8,9 @@ The converted model runs as a Keras 1 model in a TensorFlow 1 graph. There, meas
   computes on a (batch, batch) table; labels of another float type fail;
 - classes and functions of the user's own are looked up by name where a configuration is read back: nested models,
   wrappers, activations, regularizers, schedules fail;
-- with several outputs, the metric objects given to `compile` get the output's name in front once more each time the
-  model is rebuilt: no two evaluations of a job report the same names.
+- with several outputs, weights that are given once are refused;
+- the metric objects given to `compile` get the name of their output in front once more each time the model is rebuilt,
+  so that no two evaluations of a job report the same names: the converter gets no metrics to see.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from trainer.training.findings import is_keras_own
 from trainer.training.native_optimizer import unwrapped
 
 ModelFn = Callable[..., tf.estimator.EstimatorSpec]
+_FEATURES, _WEIGHTS = "features", "sample_weights"  # what the converter calls them (keras_lib.py)
 _LIBRARIES = tuple(os.path.dirname(module.__file__) + os.sep for module in (tf, keras))
 _CUSTOM_PARTS = (
     tf.keras.layers.Layer,
@@ -67,16 +69,36 @@ def as_in_fit(model_fn: ModelFn, original: Original) -> ModelFn:
         features: Any, labels: Any, mode: str, config: tf.estimator.RunConfig
     ) -> tf.estimator.EstimatorSpec:
         with fit_scope(original):
-            return model_fn(features, _match_labels(labels, outputs), mode, config)
+            return model_fn(_match_weights(features, list(outputs)), _match_labels(labels, outputs), mode, config)
 
     return run_model_fn
+
+
+def with_weights(features: Any, weights: Any) -> Any:
+    """Features with the weights of their examples, in the only form that a converted model takes them."""
+    return features if weights is None else {_FEATURES: features, _WEIGHTS: weights}
+
+
+def split_weights(features: Any) -> tuple[Any, Any]:
+    """The inverse of `with_weights`: features, and the weights or None."""
+    if isinstance(features, Mapping) and set(features) == {_FEATURES, _WEIGHTS}:
+        return features[_FEATURES], features[_WEIGHTS]
+    return features, None
+
+
+def _match_weights(features: Any, outputs: list[str]) -> Any:
+    """Let weights that are given once count for each of several outputs."""
+    plain, weights = split_weights(features)
+    if weights is None or len(outputs) < 2 or isinstance(weights, (Mapping, list, tuple)):
+        return features
+    return with_weights(plain, dict.fromkeys(outputs, weights))
 
 
 @contextlib.contextmanager
 def fit_scope(original: Original) -> Iterator[None]:
     """The user's names, comparison of tensors by value and the `training` argument, as they are inside `fit`."""
-    # Keras' cloning keeps one dict of arguments and puts its renamed copies of the metrics into it.
-    original.model._get_compile_args = lambda: dict(original.compile_arguments)
+    without_metrics = {**original.compile_arguments, "metrics": None, "weighted_metrics": None}  # see weighted_metrics
+    original.model._get_compile_args = lambda: dict(without_metrics)  # Keras' cloning keeps it and puts copies into it
     with tf.keras.utils.custom_object_scope(dict(original.custom_objects)), comparing_by_value(), _training_argument():
         yield
 

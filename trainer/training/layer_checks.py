@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer.training.evaluation_metrics import user_metrics
 from trainer.training.findings import Subject, is_keras_own
-from trainer.training.model_checks import user_metrics
 
 _LOOKUPS = (tf.keras.layers.StringLookup, tf.keras.layers.IntegerLookup)
 _ASSIGNMENT = re.compile(r"\.(assign(_add|_sub)?|scatter_\w+)\(")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 
+from trainer.training.evaluation_metrics import evaluation_metric_names, user_metrics
 from trainer.training.findings import Subject, is_keras_own
 from trainer.training.native_optimizer import is_new_style, legacy_is_exact, unwrapped
 
 TRAINING_METHODS = ("train_step", "make_train_function", "compute_loss")
 EVALUATION_METHODS = ("test_step", "predict_step", "make_test_function", "make_predict_function", "compute_metrics")
-_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # metrics that stand for another one, chosen by shapes
-_CLASS_LOSSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 
 
 def training_methods(subject: Subject) -> Iterator[str]:
@@ -196,36 +194,16 @@ def unreduced_loss(subject: Subject) -> Iterator[str]:
             yield f"the loss {type(loss).__name__} has reduction='none', which cannot train here: leave reduction out"
 
 
-def ambiguous_accuracy(subject: Subject) -> Iterator[str]:
-    """Keras 1 chooses what "accuracy" means by the loss, Keras 2 by the shapes of labels and predictions."""
-    model = subject.model
-    words = {metric for metric in tf.nest.flatten(user_metrics(model)) if isinstance(metric, str)} & set(_BY_SHAPE)
-    losses = [_loss_name(loss) for loss in tf.nest.flatten(model.loss)]
-    wide = [output for output in tf.nest.flatten(model.outputs or []) if output.shape.rank and output.shape[-1] != 1]
-    if words and wide and any(loss is None or loss not in _CLASS_LOSSES for loss in losses):
+def unusable_metrics(subject: Subject) -> Iterator[str]:
+    """Keras builds metrics with the first batch: what it refuses then is refused before."""
+    try:
+        evaluation_metric_names(subject.model)
+    except Exception as error:  # metrics of the user's own may raise anything; what they said goes into the sentence
+        words = " ".join(str(error).split()).rstrip(".")
         yield (
-            f"the metric {sorted(words)[0]!r} may mean another one than in fit with this loss: name it, such as "
-            "'sparse_categorical_accuracy' (class numbers), 'categorical_accuracy' (one-hot) or 'binary_accuracy'"
+            f"the metrics given to compile cannot be built ({type(error).__name__}: {words[:200]}): name each once, "
+            "and let get_config return all arguments of __init__"
         )
-
-
-def _loss_name(loss: Any) -> str | None:
-    """Snake-case name of one of Keras' losses, None for any other."""
-    if isinstance(loss, str):
-        known = tf.keras.losses.get(loss)
-        return getattr(known, "__name__", None)
-    if not is_keras_own(loss):
-        return None
-    function = getattr(loss, "fn", loss)
-    return getattr(function, "__name__", None)
-
-
-def weighted_metrics(subject: Subject) -> Iterator[str]:
-    """They are computed without the weights, or not at all."""
-    model = subject.model
-    if user_metrics(model, weighted=True):
-        without = "" if user_metrics(model) else ", and since there are no other metrics none is reported"
-        yield f"weighted_metrics are reported as if there were no sample weights{without}"
 
 
 def added_metrics(subject: Subject) -> Iterator[str]:
@@ -240,9 +218,3 @@ def output_losses(subject: Subject) -> Iterator[str]:
     """Losses of single outputs."""
     if len(subject.outputs) > 1:
         yield "the losses of the single outputs are not reported, their weighted sum is"
-
-
-def user_metrics(model: tf.keras.Model, *, weighted: bool = False) -> Any:
-    """What `compile` was given as metrics (or weighted_metrics), as it was given."""
-    container = model.compiled_metrics
-    return container._user_weighted_metrics if weighted else container._user_metrics

@@ -1,10 +1,10 @@
-"""What an export takes and gives, in its `assets.extra/serving.json`: enough to feed it without the job that made it."""
+"""What an export takes and gives, in its `assets.extra/serving.json`: enough to feed it without its job."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.job.columns import Column
@@ -40,14 +40,28 @@ class Output:
     scores_output: str | None = None
 
 
+def key_feature(key_column: str | None, features: Mapping[str, Column]) -> str:
+    """What tf.Examples call their key: as the files do, unless that is a feature too."""
+    return KEY if key_column is None or key_column in features else key_column
+
+
 @dataclass(frozen=True)
 class ServingSpec:
-    """The named columns that requests have, in the order of a CSV line, and the outputs."""
+    """The named columns that requests have, in the order of a CSV line, and the outputs.
+
+    `stored` has, for tf.Examples, the kinds of those columns, and of the key (as `key`), that are others there.
+    """
 
     features: Mapping[str, Column]
     outputs: tuple[Output, ...]
     key_column: str | None = None
     weight_column: str | None = None
+    stored: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key_feature(self) -> str:
+        """What tf.Examples call their key."""
+        return key_feature(self.key_column, self.features)
 
     def to_json(self) -> dict[str, Any]:
         """The inverse of `from_json`."""
@@ -57,6 +71,7 @@ class ServingSpec:
             "outputs": [dataclasses.asdict(output) for output in self.outputs],
             "key_column": self.key_column,
             "weight_column": self.weight_column,
+            "stored": dict(self.stored),
         }
 
     @classmethod
@@ -66,4 +81,4 @@ class ServingSpec:
             raise ValueError(f"format {value.get('format')!r} where {FORMAT} is expected")
         outputs = (Output(**{**output, "classes": tuple(output["classes"])}) for output in value["outputs"])
         features = {name: Column.from_json(column) for name, column in value["features"].items()}
-        return cls(features, tuple(outputs), value["key_column"], value["weight_column"])
+        return cls(features, tuple(outputs), value["key_column"], value["weight_column"], value["stored"])

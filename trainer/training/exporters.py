@@ -1,7 +1,8 @@
-"""latest, best and final: SavedModels that carry what is needed to verify them.
+"""latest, best and final: SavedModels that carry what is needed to verify and to call them.
 
 Each holds `assets.extra/verification_rows.json`: some rows as a client sends them, and what the Estimator predicts for
-them at this checkpoint; `verification.verify_exports` compares the two in a fresh process.
+them at this checkpoint; `verification.verify_exports` compares the two in a fresh process. An export is made whole in a
+folder of its own before it gets its name: the time, which is all that a server looks for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,13 +18,17 @@ import tensorflow as tf
 from trainer.job.config import Evaluation
 from trainer.job.errors import UsageError
 from trainer.job.paths import JobPaths
+from trainer.job.serving import ServingSpec
+from trainer.training.handouts import HANDOUTS, put_handouts, to_json
 from trainer.training.inputs import Inputs
-from trainer.training.records import copy_files, copy_folder, put_json, read_json
+from trainer.training.records import copy_files, copy_folder, put_json, put_text, read_json
+from trainer.training.signatures import finish_signatures
 from trainer.training.verification import RESULT_FILE, ROWS_FILE
 
 LOG = logging.getLogger("trainer")
 VERIFICATION_ROWS = 64
-PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE}  # of an export
+PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE, *HANDOUTS}
+WORK = "temp-export"  # no time, so a kill leaves nothing that counts as an export
 KINDS = ("latest", "best", "final")
 SMALLER = (
     "loss",
@@ -94,8 +98,8 @@ class BestValue:
 class Exports:
     """Writes SavedModels below JOB_DIR/export; one checkpoint is turned into one only once, then copied."""
 
-    def __init__(self, paths: JobPaths, inputs: Inputs, keep: int) -> None:
-        self._paths, self._inputs, self._keep = paths, inputs, keep
+    def __init__(self, paths: JobPaths, inputs: Inputs, keep: int, spec: ServingSpec) -> None:
+        self._paths, self._inputs, self._keep, self._spec = paths, inputs, keep, spec
         self._made: tuple[str, str] = ("", "")
 
     def write(self, kind: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
@@ -127,16 +131,23 @@ class Exports:
         return [f"{folder}/{name}" for name in sorted(name.rstrip("/") for name in names) if name.rstrip("/").isdigit()]
 
     def _export(self, folder: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as rows:
-            json.dump(self._verification_rows(estimator, checkpoint), rows)
-            rows.flush()
-            path = estimator.export_saved_model(
-                folder,
-                self._inputs.receiver,
-                assets_extra={ROWS_FILE: rows.name},
-                checkpoint_path=checkpoint,
-            )
-        return str(path.decode())
+        work = f"{folder}/{WORK}"
+        if tf.io.gfile.exists(work):
+            tf.io.gfile.rmtree(work)
+        made = estimator.export_saved_model(work, self._inputs.receiver, checkpoint_path=checkpoint).decode()
+        rows = self._verification_rows(estimator, checkpoint)
+        put_handouts(made, self._spec, rows["request"], finish_signatures(made))
+        put_text(f"{made}/assets.extra/{ROWS_FILE}", json.dumps(rows, ensure_ascii=False))
+        path = f"{folder}/{self._free_time(int(made.rpartition('/')[2]))}"
+        tf.io.gfile.rename(made, path)
+        tf.io.gfile.rmtree(work)
+        return path
+
+    def _free_time(self, time: int) -> int:
+        """This time or the next that no export of any kind has: copies keep the time of what they are copied from."""
+        while any(tf.io.gfile.exists(f"{self._paths.export(kind)}/{time}") for kind in KINDS):
+            time += 1
+        return time
 
     def _verification_rows(self, estimator: tf.estimator.Estimator, checkpoint: str) -> dict[str, Any]:
         predictions = list(
@@ -147,7 +158,9 @@ class Exports:
             )
         )
         outputs = {name: [row for batch in predictions for row in batch[name].tolist()] for name in predictions[0]}
-        return {"request": self._inputs.sample_request(VERIFICATION_ROWS), "predictions": outputs}
+        request = self._inputs.sample_request(VERIFICATION_ROWS)
+        known = request and {name: to_json(values) for name, values in request.items()}
+        return {"request": known, "predictions": {name: to_json(values) for name, values in outputs.items()}}
 
 
 class JobExporter(tf.estimator.Exporter):

@@ -38,6 +38,28 @@ examples:
 
 
 @dataclass(frozen=True)
+class Page:
+    """What a door's help page says around its flags; `{prog}` in `epilog` is the door.
+
+    Attributes:
+      description: what the door does, a sentence.
+      epilog: exit codes and examples.
+      help: what `--help` shows.
+      config: whether there is a `--config`.
+    """
+
+    description: str
+    epilog: str
+    help: str = "this page"
+    config: bool = False
+
+
+TASK = Page(
+    "Train, evaluate and export a Keras model.", EPILOG, "this page; with --model=..., its flags too", config=True
+)
+
+
+@dataclass(frozen=True)
 class Given:
     """One flag as typed."""
 
@@ -68,24 +90,25 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return ", ".join(flags) + (f" {action.metavar}" if action.metavar else "")
 
 
-def build_parser(prog: str, groups: Mapping[str, Sequence[Option]], notes: Mapping[str, str]) -> ArgumentParser:
+def build_parser(
+    prog: str, groups: Mapping[str, Sequence[Option]], notes: Mapping[str, str], page: Page = TASK
+) -> ArgumentParser:
     """A parser of all options by heading; `notes` are texts under a heading."""
     parser = ArgumentParser(
         prog=prog,
         usage="%(prog)s [--FLAG=VALUE ...]",
-        description="Train, evaluate and export a Keras model.",
-        epilog=EPILOG.replace("{prog}", prog),
+        description=page.description,
+        epilog=page.epilog.replace("{prog}", prog),
         formatter_class=_Formatter,
         add_help=False,
         allow_abbrev=False,
         exit_on_error=False,
     )
     own = parser.add_argument_group("Command line")
-    own.add_argument(
-        "-h", "--help", dest=DEST + "help", action=_Record, nargs="?", help="this page; with --model=..., its flags too"
-    )
+    own.add_argument("-h", "--help", dest=DEST + "help", action=_Record, nargs="?", help=page.help)
     own.add_argument("--version", dest=DEST + "version", action=_Record, nargs="?", help="the version")
-    _add(own, config_option())
+    if page.config:
+        _add(own, config_option())
     for heading, options in groups.items():
         group = parser.add_argument_group(heading, notes.get(heading))
         for option in options:

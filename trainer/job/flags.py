@@ -21,7 +21,8 @@ from trainer.job.settings import shown
 from trainer.job.signature import ModelSignature, read_signature
 
 if TYPE_CHECKING:
-    from trainer.job.commandline import Given
+    from trainer.job.commandline import Given, Page
+    from trainer.job.settings import Group
 
 PROG = "python -m trainer.task"
 
@@ -93,6 +94,27 @@ def parse(argv: Sequence[str], environment: Environment, prog: str = PROG) -> Pa
     said.add("environment", _of_environment(environment, options))
     said.add("config", _of_config(config, options, signature))
     return _parsed(said, signature)
+
+
+def parse_groups(argv: Sequence[str], prog: str, groups: Sequence[type[Group]], page: Page) -> dict[str, Any]:
+    """The values that the flags of a door without a model give, setting name -> value, for those that were given.
+
+    Raises:
+      HelpRequested: for --help and --version.
+      UsageError: a flag cannot be used as given.
+    """
+    if "--version" in argv:
+        raise HelpRequested(f"trainer {trainer.__version__}\n")
+    options = setting_options(groups)
+    from trainer.job.commandline import build_parser, read_words
+
+    parser = build_parser(prog, options, {}, page)
+    if "--help" in argv or "-h" in argv:
+        raise HelpRequested(parser.format_help())
+    words = read_words(parser, argv)
+    if {"help", "version"} & set(words):
+        raise HelpRequested(parser.format_help())
+    return _of_flags(words, [option for group in options.values() for option in group])
 
 
 def to_argv(job: Job) -> list[str]:

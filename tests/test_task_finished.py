@@ -60,7 +60,7 @@ def test_it_ends_with_a_table_and_the_next_commands(finished: tuple[pathlib.Path
     table, commands = lines[1 : lines.index("next:")], lines[lines.index("next:") + 1 :]
     assert [line.split("  ")[0] for line in table] == [
         *("step", "loss", "mae", "best"),
-        *("latest export", "best export", "final export", "wall time", "speed"),
+        *("latest export", "best export", "final export", "report", "wall time", "speed"),
     ]
     assert "60 of 60" in table[0]
     assert f"--train-steps={2 * STEPS}" in commands[0]

@@ -131,7 +131,7 @@ MISTAKES = {
     "no such file": Mistake({"--train-files": "trian.csv"}, ("--train-files=trian.csv",)),
     "a pattern without files": Mistake({"--eval-files": "data/*.csv"}, ("--eval-files=data/*.csv",)),
     "empty file": in_data("", "train.csv", "empty"),
-    "header only": in_data(HEADER, "train.csv", "no row"),
+    "header only": in_data(HEADER, "train.csv", "no example"),
     "a word for a number": in_data(HEADER + ROWS + "1,2,three,4,5\n", "train.csv", "line 32", "x_2", "'three'"),
     "too few fields": in_data(HEADER + ROWS + "1,2,3\n", "train.csv", "line 32", "3 fields", "5"),
     "nothing for a number": in_data(HEADER + "1,2,3,4,\n" + ROWS, "train.csv", "line 2", "column y", "nothing"),

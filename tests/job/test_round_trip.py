@@ -15,7 +15,8 @@ from trainer.job.errors import UsageError
 from trainer.job.flags import parse, to_argv
 from trainer.job.kinds import Kind
 
-TEXT = st.text(max_size=8) | st.sampled_from(
+LETTERS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")  # an argument cannot hold NUL
+TEXT = st.text(LETTERS, max_size=8) | st.sampled_from(
     [
         "none",
         "null",

@@ -1,4 +1,4 @@
-"""What the columns of a data set hold, and how its files are written: plain values, shared by reader, export and doors."""
+"""What the columns of a data set hold, and how its files are written: values for readers, exports and doors."""
 
 from __future__ import annotations
 
@@ -63,11 +63,6 @@ class Layout:
         if self.delimiter == "auto":
             return "\t" if _suffix(path) == ".tsv" else ","
         return "\t" if self.delimiter in TAB else self.delimiter
-
-
-def is_gzip(path: str) -> bool:
-    """Whether a file is compressed, by its name."""
-    return path.lower().endswith(GZIP)
 
 
 def _suffix(path: str) -> str:

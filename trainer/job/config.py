@@ -95,7 +95,10 @@ class Data(Group):
         "auto", help="what the files are; auto goes by .csv, .tsv, .jsonl, .ndjson or .tfrecord, each also with .gz"
     )
     columns: tuple[str, ...] = setting(
-        (), help="names of the columns of CSV files without a header line", check=column_names, unset="the header line's"
+        (),
+        help="names of the columns of CSV files without a header line",
+        check=column_names,
+        unset="the header line's",
     )
     delimiter: str = setting(
         "auto",

@@ -48,6 +48,16 @@ class JobPaths:
         return self._below("result.json")
 
     @property
+    def report(self) -> str:
+        """What happened, to look at: one page that needs nothing else."""
+        return self._below("report.html")
+
+    @property
+    def bad_rows(self) -> str:
+        """One JSON object a line, a row that was left out each."""
+        return self._below("bad_rows.jsonl")
+
+    @property
     def evaluations(self) -> str:
         """One JSON object a line, an evaluation each."""
         return self._below("evaluations.jsonl")
@@ -94,7 +104,16 @@ class JobPaths:
     @property
     def run_files(self) -> tuple[str, ...]:
         """All that belongs to one run and moves aside with it."""
-        return (self.manifest, self.result, self.evaluations, self.checkpoints, self.assets, self.exports)
+        return (
+            self.manifest,
+            self.result,
+            self.report,
+            self.evaluations,
+            self.bad_rows,
+            self.checkpoints,
+            self.assets,
+            self.exports,
+        )
 
 
 def _base(folder: str | None, name: str) -> str | None:

@@ -62,7 +62,7 @@ def split_names(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def separator(value: str) -> str | None:
     """Check for what can stand between two fields: TensorFlow's parser knows one byte and no quote."""
-    single = len(value) == 1 and value.isascii() and value.isprintable() and value not in '"0123456789+-. '
+    single = len(value) == 1 and value.isascii() and value.isprintable() and value not in '"0123456789+-. xX'
     return None if single or value in ("auto", "tab", "\t") else "one character such as ; or |, or tab"
 
 

@@ -1,7 +1,4 @@
-"""CSV files with a header line: what is in them, and their lines as tensors.
-
-Lines are batched first and parsed after, a whole batch in one call: parsing line by line is about 20 times slower.
-"""
+"""CSV files: with a header line, or with the names from --columns; one line an example."""
 
 from __future__ import annotations
 
@@ -10,214 +7,258 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
+from trainer.job.columns import Column, Layout
 from trainer.job.errors import DataError
+from trainer.training.line_reader import NO_LETTERS, NO_UTF8, UTF8, LineReader, first_line, is_blank, refuse_mark, strip
+from trainer.training.numbers import BLANKS, PATTERN, fits, is_overflow, problem_of, value_of
+from trainer.training.reader import WANTED, BadValue, shown
 
-SAMPLE_ROWS = 1000  # rows read to find out what a column holds, and checked before anything starts
-CHUNK_BYTES = 2**20
 MOSTLY = 0.9
-DEFAULTS: dict[str, list[str]] = {"int64": [], "float32": [], "string": [""]}  # empty: a value is required
-# What TensorFlow's parser takes for a number; Python's int() and float() also take 1_000, other digits and Infinity.
-NUMBER = {
-    "int64": re.compile(r"\s*(-?[0-9]+)\s*", re.ASCII),
-    "float32": re.compile(r"\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|nan)\s*", re.ASCII | re.IGNORECASE),
-}
-FLOAT_BYTES = 32  # TensorFlow refuses a longer text for a number (kFastToBufferSize in its numbers.cc)
-FIELD = r'("[^"]*(?:""[^"]*)*"|[^",]*)'
-FIELDS = re.compile(f"(?:^|,){FIELD}")
-LINE = re.compile(f"{FIELD}(?:,{FIELD})*")
-WANTED = {"int64": "a whole number", "float32": "a number", "string": "text"}
+QUOTE = '"'
+NO_CSV = "write the file as CSV in UTF-8, or say what it is with --format"
+EMPTY: dict[str, list[str]] = {"int64": [], "float32": [], "string": [""]}  # an empty default: a value is required
 
 
 @dataclasses.dataclass(frozen=True)
-class CsvReader:
-    """A set of CSV files with the same header."""
-
-    files: tuple[str, ...]
-    columns: tuple[str, ...]
+class CsvReader(LineReader):
+    """A set of CSV files with the same columns and the same separator."""
 
     @classmethod
-    def open(cls, files: Sequence[str]) -> CsvReader:
+    def open(cls, files: tuple[str, ...], layout: Layout) -> CsvReader:
         """Read and compare the headers.
 
         Raises:
-          DataError: a file is empty, its header names a column twice, or differs from the first file's.
+          DataError: a file is empty, its header names a column twice or differs from the first file's, or --columns
+            does not go with the first lines.
         """
-        headers = {path: _read_header(path) for path in files}
-        first = files[0]
+        separators = {path: layout.separator_of(path) for path in files}
+        other = next((path for path in files if separators[path] != separators[files[0]]), None)
+        if other:
+            raise DataError(
+                f"{other} and {files[0]} have different separators by their names: say one with --delimiter."
+            )
+        reader = cls(files, (), dataclasses.replace(layout, delimiter=separators[files[0]]))
+        headers = {path: reader._read_header(path) for path in files}
         for path, header in headers.items():
-            if header != headers[first]:
+            if header != headers[files[0]]:
                 raise DataError(
-                    f"{path} has the columns {', '.join(header)} where {first} has {', '.join(headers[first])}: "
+                    f"{path} has the columns {', '.join(header)} where {files[0]} has {', '.join(headers[files[0]])}: "
                     "all files of a set need the same header line."
                 )
-        return cls(tuple(files), headers[first])
+        return dataclasses.replace(reader, columns=headers[files[0]])
 
-    @functools.cached_property
-    def rows(self) -> int:
-        """Number of examples in all files. Raises DataError for a field that spans lines."""
-        return sum(rows for rows, _ in self._scans)
+    @property
+    def head_lines(self) -> int:  # type: ignore[override]
+        """One, unless --columns has said what the header would."""
+        return 0 if self.layout.columns else 1
 
-    @functools.cached_property
-    def _scans(self) -> tuple[tuple[int, bool], ...]:
-        return tuple(_scan(path) for path in self.files)
+    @property
+    def separator(self) -> str:
+        """The character between two fields."""
+        return self.layout.delimiter
 
-    @functools.cached_property
-    def sample(self) -> tuple[dict[str, str], ...]:
-        """The first rows as text, column -> field."""
-        rows = itertools.islice(self._rows(), SAMPLE_ROWS)
-        return tuple(dict(zip(self.columns, fields, strict=False)) for _, _, fields in rows)
-
-    def kind(self, column: str) -> str:
+    def column(self, name: str) -> Column:
         """What a column holds by its first rows: int64, float32 or string.
 
         A few fields that do not fit do not make numbers a text: `check_sample` names them. A single fraction among
         whole numbers makes them float32.
         """
-        values = [row[column] for row in self.sample if row.get(column)]
-        numbers = [value for value in values if _fits("float32", value)]
+        values = [value for value in self._head_fields(name) if value]
+        numbers = [value for value in values if fits("float32", value)]
         if not values or len(numbers) <= MOSTLY * len(values):
-            return "string"
-        return "int64" if all(_fits("int64", value) for value in numbers) else "float32"
+            return Column("string")
+        return Column("int64" if all(fits("int64", value) for value in numbers) else "float32")
 
-    def lines(self, files: tf.Tensor | None = None) -> tf.data.Dataset:
-        """A Dataset of lines (string, []), headers and blank lines left out.
+    def read(self, raw: bytes, columns: Mapping[str, Column]) -> dict[str, Any]:
+        """See Reader."""
+        fields = self.split(raw)
+        if len(fields) != len(self.columns):
+            raise BadValue(
+                None,
+                f"found {_counted(len(fields), 'field')} where there are {_counted(len(self.columns), 'column')}: mend "
+                "the line, and quote fields that hold the separator",
+            )
+        return {name: _value(name, fields[self._places[name]], column) for name, column in columns.items()}
 
-        Without `files` they come in the order of this set's files; the given ones are read side by side.
+    def parse(self, records: tf.Tensor, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        """TensorFlow's parser, with a closer look at a batch in which it could take for a number what is none.
+
+        It takes hexadecimal digits and blanks, makes infinity of what is too large, and knows nothing of UTF-8: bytes
+        that are none have to be found first, as they would break the message of its own error.
         """
-        lines = tf.data.Dataset.from_tensor_slices(list(self.files) if files is None else files).interleave(
-            lambda path: tf.data.TextLineDataset(path).skip(1),
-            cycle_length=1 if files is None else min(len(self.files), 4),
-            block_length=64,
-        )
-        if any(blank for _, blank in self._scans):  # costs a call for each line, so only where it is needed
-            lines = lines.filter(lambda line: tf.strings.length(line) > 0)
-        return lines
+        plain = tf.strings.regex_full_match(tf.strings.reduce_join(records, separator="\n"), self._plain)
+        with tf.control_dependencies([self._insist(records, columns, ~plain)]):
+            fields = self._decode(tf.identity(records), columns)
+        floats = [fields[name] for name, column in columns.items() if column.kind == "float32"]
+        if not floats:
+            return fields
+        with tf.control_dependencies([self._insist(records, columns, tf.reduce_any(tf.math.is_inf(tf.stack(floats))))]):
+            return {name: tf.identity(field) for name, field in fields.items()}
 
-    def parse(self, lines: tf.Tensor, kinds: Mapping[str, str]) -> dict[str, tf.Tensor]:
-        """Parse lines (string, [batch]) into the columns of `kinds`, each [batch] of its dtype."""
-        wanted = [column for column in self.columns if column in kinds]
-        fields = tf.io.decode_csv(
-            lines,
-            record_defaults=[tf.constant(DEFAULTS[kinds[name]], kinds[name]) for name in wanted],
-            select_cols=[self.columns.index(column) for column in wanted],
-        )
-        return dict(zip(wanted, fields, strict=True))
+    def good(self, records: tf.Tensor, columns: Mapping[str, Column]) -> tf.Tensor:
+        """See Reader."""
+        well_formed = tf.strings.regex_full_match(records, UTF8) & tf.strings.regex_full_match(records, self._line)
+        unquoted = tf.strings.regex_replace(records, '"[^"]*"', "")
+        separators = tf.strings.length(tf.strings.regex_replace(unquoted, f"[^{re.escape(self.separator)}]", ""))
+        well_formed &= tf.equal(separators, len(self.columns) - 1)
+        blank = self.separator * (len(self.columns) - 1)
+        texts = self._decode_texts(tf.where(well_formed, records, blank or '""'), columns)
+        for kind, may_miss in itertools.product(
+            PATTERN, (False, True)
+        ):  # few operations, however many columns there are
+            alike = [
+                each
+                for each, column in columns.items()
+                if (column.kind, column.default is not None) == (kind, may_miss)
+            ]
+            if alike:
+                well_formed &= tf.reduce_all(_fits(tf.stack([texts[each] for each in alike]), kind, may_miss), axis=0)
+        return well_formed
 
-    def check_sample(self, kinds: Mapping[str, str]) -> None:
-        """Check the first rows before anything starts. Raises DataError."""
-        self._check(kinds, SAMPLE_ROWS)
+    def is_plain(self, chunk: bytes) -> bool:
+        """Without quotes no field can go on in the next line."""
+        return b'"' not in chunk
 
-    def find_bad_row(self, kinds: Mapping[str, str]) -> None:
-        """Look for the row that parsing stumbled over. Raises DataError where there is one."""
-        self._check(kinds, None)
+    def check_line(self, path: str, number: int, line: bytes) -> None:
+        """Raises DataError for a field that spans lines: the lines in its middle could pass for rows."""
+        if line.count(b'"') % 2 and re.fullmatch(self._open_line, strip(line).decode("utf-8", "replace")):
+            raise DataError(
+                f"{path}, line {number}: a quoted field goes on in the next line, which is not supported: "
+                "write the data without line breaks inside fields."
+            )
 
-    def find_other_value(self, column: str, known: set[str]) -> None:
-        """Look for a label that is none of the known ones. Raises DataError where there is one."""
-        index = self.columns.index(column)
-        for path, number, fields in self._rows():
-            if index < len(fields) and fields[index] not in known:
-                if not fields[index]:
-                    raise DataError(f"{path}, line {number}, column {column}: found nothing where a label is needed.")
-                raise DataError(
-                    f"{path}, line {number}, column {column}: found {fields[index]!r}, a label that the training files "
-                    "do not have: mend the row, or train on examples of it too."
-                )
+    def split(self, raw: bytes) -> list[str]:
+        """The fields of a line. Raises BadValue."""
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            raise BadValue(None, NO_UTF8) from None
+        if '"' not in text:
+            return text.split(self.separator)
+        if not re.fullmatch(self._line, text):
+            raise BadValue(
+                None,
+                "found a quote in the middle of a field: put the whole field in quotes, and double those inside it",
+            )
+        fields = re.findall(f"(?:^|{re.escape(self.separator)})({self._field})", text)
+        return [field[1:-1].replace('""', '"') if field.startswith('"') else field for field in fields]
 
-    def _check(self, kinds: Mapping[str, str], limit: int | None) -> None:
-        for checked, (path, number, fields) in enumerate(self._rows()):
-            if checked == limit:
-                return
-            if len(fields) != len(self.columns):
-                raise DataError(
-                    f"{path}, line {number}: found {len(fields)} fields where the header names {len(self.columns)} "
-                    "columns: mend the line, and quote fields that hold commas."
-                )
-            for column, value in zip(self.columns, fields, strict=True):
-                if column in kinds and not _fits(kinds[column], value):
-                    found, wanted = f"{value!r}" if value else "nothing", WANTED[kinds[column]]
-                    raise DataError(f"{path}, line {number}, column {column}: found {found} where {wanted} is needed.")
+    def _read_header(self, path: str) -> tuple[str, ...]:
+        line = first_line(path)
+        names = self.layout.columns
+        if names:
+            refuse_mark(path, line)
+            if self._fields_of(path, line) == list(names):
+                raise DataError(f"the first line of {path} names the columns itself: leave --columns out.")
+            return names
+        header = [] if is_blank(line) else self._fields_of(path, line.removeprefix(codecs.BOM_UTF8))
+        if not header:
+            raise DataError(f"{path} begins with a blank line: its first line has to name the columns.")
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise DataError(
+                f"{path} names the column {twice[0]} twice in its header line: give each column a name of its own."
+            )
+        return tuple(header)
 
-    def _rows(self) -> Iterator[tuple[str, int, list[str]]]:
-        """File, line number (the header is line 1) and fields of each row that is not blank. Raises DataError."""
-        for path in self.files:
-            with tf.io.gfile.GFile(path, "rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if number > 1 and not _is_blank(line):
-                        yield path, number, _fields(path, number, line)
+    def _fields_of(self, path: str, line: bytes) -> list[str]:
+        try:
+            fields = self.split(strip(line))
+        except BadValue as bad:
+            raise DataError(f"{path}, line 1: {bad.problem}.") from bad
+        if any("\0" in field for field in fields):
+            raise DataError(
+                f"{path}, line 1: found a NUL character, as in UTF-16 text or in what is no text: {NO_CSV}."
+            )
+        return fields
+
+    def _head_fields(self, name: str) -> list[str]:
+        """A column's fields in the first rows, those of lines that cannot be split left out."""
+        place = self._places[name]
+        return [fields[place] for fields in self._head_rows if place < len(fields)]
+
+    @functools.cached_property
+    def _head_rows(self) -> list[list[str]]:
+        return self._readable_head(self.split)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.columns)}
+
+    @property
+    def _field(self) -> str:
+        return f'"[^"]*(?:""[^"]*)*"|[^"{re.escape(self.separator)}]*'
+
+    @property
+    def _open_line(self) -> str:
+        """Matches a line that ends within quotes."""
+        return f'(?:(?:{self._field}){re.escape(self.separator)})*"[^"]*(?:""[^"]*)*'
+
+    @property
+    def _line(self) -> str:
+        return f"(?:{self._field})(?:{re.escape(self.separator)}(?:{self._field}))*"
+
+    def _decode(self, records: tf.Tensor, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        """All columns are read, those nobody wants as text: of some only, TensorFlow would not count the fields."""
+        defaults = [_default(columns[name]) if name in columns else [""] for name in self.columns]
+        fields = tf.io.decode_csv(records, defaults, field_delim=self.separator)
+        return {name: fields[self._places[name]] for name in columns}
+
+    def _decode_texts(self, records: tf.Tensor, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        fields = tf.io.decode_csv(records, [[""]] * len(self.columns), field_delim=self.separator)
+        return {name: fields[self._places[name]] for name in columns}
+
+    @property
+    def _plain(self) -> str:
+        """Matches lines of UTF-8, put together, without 0x, whose fields are empty or have more than blanks and quotes.
+
+        One match for a whole batch is cheaper than many; the pattern's size does not depend on the number of columns.
+        """
+        end = f"{re.escape(self.separator)}\\n"
+
+        def but(letters: str) -> str:
+            return f"[^{letters}{end}{NO_LETTERS}]"
+
+        blank = "".join(letter for letter in BLANKS if letter != self.separator) + QUOTE
+        begin = f"(?:{but(f'0{blank}')}|0+{but('0xX')})"
+        field = f'(?:[{blank}]*(?:{begin}(?:{but("0")}|0+{but("0xX")})*0*|0+)|"")?'
+        return f"{field}(?:[{end}]{field})*"
+
+    def _insist(self, records: tf.Tensor, columns: Mapping[str, Column], doubtful: tf.Tensor) -> tf.Operation:
+        """Stop at a record that is not good, where there is doubt."""
+        check = lambda: tf.debugging.Assert(tf.reduce_all(self.good(records, columns)), ["a bad row"])  # noqa: E731
+        return tf.cond(doubtful, check, tf.no_op)
 
 
-def _fits(kind: str, value: str) -> bool:
-    if kind == "string":
-        return True
-    match = NUMBER[kind].fullmatch(value)
-    if match is None:
-        return False
-    return len(value) < FLOAT_BYTES if kind == "float32" else -(2**63) <= int(match[1]) < 2**63
+def _fits(texts: tf.Tensor, kind: str, may_miss: bool) -> tf.Tensor:
+    """Which texts are numbers of a kind: bool, of the same shape."""
+    fitting = tf.strings.regex_full_match(texts, PATTERN[kind])
+    if kind == "float32":
+        fitting &= ~is_overflow(texts, fitting)
+    return fitting | tf.equal(texts, "") if may_miss else fitting
 
 
-def _is_blank(line: bytes) -> bool:
-    """Spaces are no blank: they may be the value of an only column."""
-    return not line.strip(b"\r\n")
+def _value(name: str, field: str, column: Column) -> Any:
+    if not field and column.default is not None:
+        return column.default
+    if column.kind == "string":
+        return field
+    problem = problem_of(column.kind, field)
+    if problem is not None:
+        found = shown(field) if field else "nothing"
+        raise BadValue(name, f"found {found}{problem} where {WANTED[column.kind]} is needed")
+    return value_of(column.kind, field)
 
 
-def _fields(path: str, number: int, line: bytes) -> list[str]:
-    """Split a line as TensorFlow does, which drops carriage returns first. Raises DataError."""
-    try:
-        text = line.replace(b"\r", b"").removesuffix(b"\n").decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: this is not UTF-8 text: convert the file, as with iconv -f latin1 -t utf-8."
-        ) from error
-    if '"' in text and not LINE.fullmatch(text):
-        raise DataError(
-            f"{path}, line {number}: found a quote in the middle of a field: put the whole field in quotes, and double "
-            "those inside it."
-        )
-    fields = FIELDS.findall(text)
-    return [field[1:-1].replace('""', '"') if field.startswith('"') else field for field in fields]
+def _default(column: Column) -> tf.Tensor:
+    values = EMPTY[column.kind] if column.default is None else [column.default]
+    return tf.constant(values, column.kind)
 
 
-def _read_header(path: str) -> tuple[str, ...]:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        line = file.readline().removeprefix(codecs.BOM_UTF8)
-    header = [] if _is_blank(line) else _fields(path, 1, line)
-    if not header:
-        raise DataError(f"{path} is empty: its first line has to name the columns.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"{path} names the column {twice[0]} twice in its header line: give each column a name of its own."
-        )
-    return tuple(header)
-
-
-def _scan(path: str) -> tuple[int, bool]:
-    """Number of rows, and whether there are blank lines; fast where no field is quoted and no line blank."""
-    newlines, tail, plain = 0, b"", True
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            newlines += chunk.count(b"\n")
-            seam = tail + chunk
-            plain = plain and b'"' not in chunk and b"\n\n" not in seam and b"\n\r\n" not in seam
-            tail = chunk[-2:]
-    if not plain:
-        return _scan_lines(path)
-    return newlines + (not tail.endswith(b"\n")) - 1, False
-
-
-def _scan_lines(path: str) -> tuple[int, bool]:
-    rows, blank = -1, False
-    with tf.io.gfile.GFile(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.count(b'"') % 2:
-                raise DataError(
-                    f"{path}, line {number}: a quoted field goes on in the next line, which is not supported: "
-                    "write the data without line breaks inside fields."
-                )
-            blank = blank or _is_blank(line)
-            rows += not _is_blank(line)
-    return rows, blank
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

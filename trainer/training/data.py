@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import types
@@ -11,16 +12,23 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError, UsageError
 from trainer.job.paths import JobPaths
 from trainer.training import analysis
+from trainer.training.bad_rows import Wanted, leave_out
+from trainer.training.class_weights import find_class_weights
 from trainer.training.csv_reader import CsvReader
 from trainer.training.failures import user_code
+from trainer.training.features import as_analyzed, feature_columns
 from trainer.training.files import describe_files, match_files
 from trainer.training.function_inputs import FunctionInputs, plan_function_inputs
-from trainer.training.inputs import FileInputs, feature_kinds, plan_inputs
-from trainer.training.labels import declared_label, find_labels
+from trainer.training.inputs import FileInputs, plan_inputs
+from trainer.training.labels import complete_labels, declared_label, special_column
+from trainer.training.reader import Reader
+from trainer.training.readers import open_reader
+from trainer.training.weights import Weights
 
 LOG = logging.getLogger("trainer")
 
@@ -29,34 +37,69 @@ LOG = logging.getLogger("trainer")
 class FileData:
     """Opened files; without files to evaluate on, the training files serve for that too."""
 
-    train: CsvReader
-    evaluation: CsvReader
+    train: Reader
+    evaluation: Reader
     held_out: bool
 
-    def describe(self) -> dict[str, Any]:
+    @functools.cached_property
+    def described(self) -> dict[str, Any]:
         """Files with sizes and hashes, JSON-able."""
         return {
             "train": describe_files(self.train.files),
             "eval": describe_files(self.evaluation.files) if self.held_out else [],
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples are trained and evaluated on, and how many rows were left out."""
+        return {
             "train_examples": self.train.rows,
             "eval_examples": self.evaluation.rows,
+            "train_bad_rows": sum(map(len, self.train.skipped.values())),
+            "eval_bad_rows": sum(map(len, self.evaluation.skipped.values())) if self.held_out else 0,
         }
 
     def examples(self, job: Job) -> int:
         """How many examples make an epoch."""
         return self.train.rows
 
-    def find_assets(self, module: types.ModuleType, job: Job, paths: JobPaths) -> dict[str, str]:
-        """See `analysis.find_assets`; label columns known before there is a model are no features."""
-        known = tuple(name for name in (job.data.label_column or declared_label(module),) if name)
-        return analysis.find_assets(module, self.train, feature_kinds(module, self.train, known), paths)
+    def find_assets(self, module: types.ModuleType, job: Job, paths: JobPaths, has_steps: bool) -> dict[str, str]:
+        """See `analysis.find_assets`; columns that are known to be no features before there is a model are left out."""
+        others = [special_column(module, job, self.train.columns, name) for name in ("key_column", "weight_column")]
+        known = {name for name in (job.data.label_column or declared_label(module), *others) if name}
+        columns = feature_columns(module, self.train, known)
+        if hasattr(module, "analyze"):
+            label = job.data.label_column or declared_label(module)
+            early = {**self._early_label(label), **as_analyzed(module, columns)}
+            leave_out([self.train], Wanted(early), job.data.max_bad_rows, paths.bad_rows)
+        return analysis.find_assets(module, columns, self._training_set(paths, has_steps))
 
     def plan(
-        self, module: types.ModuleType, model: tf.keras.Model, job: Job, paths: JobPaths, assets: Mapping[str, str]
+        self,
+        module: types.ModuleType,
+        model: tf.keras.Model,
+        job: Job,
+        paths: JobPaths,
+        assets: Mapping[str, str],
+        has_steps: bool,
     ) -> FileInputs:
         """Settle columns, names and shapes against the model."""
-        targets = find_labels(module, model, job, self.train, paths)
-        return plan_inputs(module, model, job, self.train, self.evaluation, assets, targets)
+        inputs = plan_inputs(module, model, job, self.train, self.evaluation, assets)
+        leave_out([self.train, self.evaluation], inputs.wanted, job.data.max_bad_rows, paths.bad_rows)
+        completed = complete_labels(inputs.labels, self._training_set(paths, has_steps))
+        inputs = dataclasses.replace(inputs, labels=completed)
+        inputs.check()
+        of_class = find_class_weights(job.data, model, inputs, self._training_set(paths, has_steps))
+        return dataclasses.replace(inputs, weights=Weights(inputs.weights.column, of_class))
+
+    def _early_label(self, name: str | None) -> dict[str, Column]:
+        """The label's column before there is a model, which may take fractions where the first rows have none."""
+        if name is None or name not in self.train.columns:
+            return {}  # `labels.find_labels` has the words for it
+        return {name: Column("string" if self.train.column(name).kind == "string" else "float32")}
+
+    def _training_set(self, paths: JobPaths, has_steps: bool) -> analysis.TrainingSet:
+        return analysis.TrainingSet(self.train, self.described["train"], paths, has_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +108,15 @@ class FunctionData:
 
     where: str
 
-    def describe(self) -> dict[str, Any]:
+    @property
+    def described(self) -> dict[str, Any]:
         """JSON-able; without hashes, so other data cannot be told apart."""
         return {"train": [], "eval": [], "input_fn": self.where}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Unknown."""
+        return {}
 
     def examples(self, job: Job) -> int:
         """As many as all steps take: there are no epochs. Raises UsageError without --train-steps."""
@@ -78,15 +127,22 @@ class FunctionData:
             )
         return job.training.train_steps * job.data.batch_size
 
-    def find_assets(self, module: types.ModuleType, job: Job, paths: JobPaths) -> dict[str, str]:
+    def find_assets(self, module: types.ModuleType, job: Job, paths: JobPaths, has_steps: bool) -> dict[str, str]:
         """None: `analyze` reads files."""
         return {}
 
     def plan(
-        self, module: types.ModuleType, model: tf.keras.Model, job: Job, paths: JobPaths, assets: Mapping[str, str]
+        self,
+        module: types.ModuleType,
+        model: tf.keras.Model,
+        job: Job,
+        paths: JobPaths,
+        assets: Mapping[str, str],
+        has_steps: bool,
     ) -> FunctionInputs:
         """Settle names and shapes against the model."""
-        return plan_function_inputs(module, model, job, assets)
+        inputs = plan_function_inputs(module, model, job, assets)
+        return dataclasses.replace(inputs, weights=Weights(of_class=find_class_weights(job.data, model, inputs, None)))
 
 
 def open_data(module: types.ModuleType, job: Job) -> FileData | FunctionData:
@@ -103,6 +159,11 @@ def open_data(module: types.ModuleType, job: Job) -> FileData | FunctionData:
                 f"--train-files and --eval-files are not read: {where} has an input_fn of its own; leave "
                 "them out, or remove the function."
             )
+        if job.data.weight_column:
+            raise UsageError(
+                f"--weight-column={job.data.weight_column} is not read: {where} has an input_fn of its own; let it "
+                "yield (features, labels, weights)."
+            )
         return FunctionData(where)
     return _open_files(module, job)
 
@@ -116,9 +177,9 @@ def _open_files(module: types.ModuleType, job: Job) -> FileData:
         raise DataError(
             "no training data: name the files with --train-files='data/*.csv', or TRAIN_FILES in the module."
         )
-    readers = [CsvReader.open(match_files(train, "--train-files"))]
+    readers = [open_reader(match_files(train, "--train-files"), job.data.layout)]
     if evaluation:
-        readers.append(CsvReader.open(match_files(evaluation, "--eval-files")))
+        readers.append(open_reader(match_files(evaluation, "--eval-files"), job.data.layout))
     else:
         LOG.warning("no --eval-files: evaluating on the training files, which says nothing about new data")
     data = FileData(readers[0], readers[-1], bool(evaluation))
@@ -127,16 +188,12 @@ def _open_files(module: types.ModuleType, job: Job) -> FileData:
 
 
 def _check(data: FileData) -> None:
-    if data.train.columns != data.evaluation.columns:
+    # files of other formats may lack what is rare: what the model needs of them is checked once that is known
+    if data.train.columns != data.evaluation.columns and isinstance(data.train, CsvReader):
         raise DataError(
             f"{data.evaluation.files[0]} has the columns {', '.join(data.evaluation.columns)} where "
             f"{data.train.files[0]} has {', '.join(data.train.columns)}: both sets need the same header line."
         )
-    for reader, flag in ((data.train, "--train-files"), (data.evaluation, "--eval-files")):
-        if reader.rows < 1:
-            raise DataError(
-                f"{flag}: {', '.join(reader.files[:3])} hold no row below the header: give files with data."
-            )
 
 
 def _module_files(module: types.ModuleType) -> dict[str, tuple[str, ...]]:

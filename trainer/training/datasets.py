@@ -6,32 +6,58 @@ that resumes at step s yields what the undisturbed job would have seen from step
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from trainer.training.csv_reader import CsvReader
+from trainer.job.errors import DataError
+from trainer.training.reader import Reader
 
-BLOCK_ROWS = 8192  # rows parsed in one call where they are kept in memory
-SHUFFLE_ROWS = 65_536  # lines held back for shuffling where they are not
+PARSED_ROWS = 8192  # rows parsed in one call where they are kept in memory
+WINDOW_ROWS = 65_536  # records that are shuffled together where they are read anew in each epoch,
+WINDOW_BYTES = 32 * 2**20  # or fewer, if they are long
+FILES_AT_ONCE, THREADS = 4, 2  # of several files read by turns; more threads than that only get into each other's way
 ENDLESS = tf.int64.max
 
-Parse = Callable[[tf.Tensor], Any]  # lines (string, [batch]) -> (features, labels)
+Columns = dict[str, tf.Tensor]
+Read = Callable[[tf.Tensor], Columns]  # records (string, [batch]) -> columns
+Finish = Callable[[Columns], Any]  # columns -> (features, labels)
 
 
-def cached_batches(reader: CsvReader, parse: Parse, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which part of the data is this worker's: every `count`-th file or record, from `index` on."""
+
+    index: int = 0
+    count: int = 1
+
+
+WHOLE = Share()
+
+
+def cached_batches(
+    reader: Reader, read: Read, finish: Finish, batch_size: int, seed: int, start_step: int, share: Share = WHOLE
+) -> tf.data.Dataset:
     """Parse everything once, keep it in memory, and gather the batches of each epoch's own permutation.
 
-    The components of `parse`'s result must be dense, with shapes that are open in the first dimension only.
+    The components of `finish`'s result must be dense, with shapes that are open in the first dimension only.
+
+    Raises:
+      DataError: no example is this worker's.
     """
     rows = reader.rows
-    steps_per_epoch = -(-rows // batch_size)
+    steps_per_epoch = _steps(len(range(share.index, rows, share.count)), batch_size, share)
     first_epoch, first_step = divmod(start_step, steps_per_epoch)
 
-    def epochs(*columns: Any) -> tf.data.Dataset:
+    def epochs(*made: Any) -> tf.data.Dataset:
+        columns = made if len(made) > 1 else made[0]  # tuples come unpacked
+
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
             order = tf.random.experimental.stateless_shuffle(tf.range(rows), seed=tf.stack([seed, number]))
+            order = order[share.index :: share.count]
 
             def batch(step: tf.Tensor) -> Any:
                 chosen = order[step * batch_size : (step + 1) * batch_size]
@@ -43,28 +69,100 @@ def cached_batches(reader: CsvReader, parse: Parse, batch_size: int, seed: int, 
 
         return tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
 
-    blocks = reader.lines().batch(BLOCK_ROWS).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return blocks.unbatch().batch(rows).flat_map(epochs).prefetch(tf.data.AUTOTUNE)
+    blocks = reader.all_blocks().rebatch(PARSED_ROWS)
+    examples = blocks.map(lambda records: finish(read(records)), num_parallel_calls=tf.data.AUTOTUNE)
+    return examples.rebatch(rows).flat_map(epochs).prefetch(tf.data.AUTOTUNE)
 
 
-def streamed_batches(reader: CsvReader, parse: Parse, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:
-    """Read the files anew in each epoch, in an order of its own, with the lines shuffled through a buffer."""
-    steps_per_epoch = -(-reader.rows // batch_size)
+def streamed_batches(
+    reader: Reader, read: Read, finish: Finish, batch_size: int, seed: int, start_step: int, share: Share = WHOLE
+) -> tf.data.Dataset:
+    """Read the files anew in each epoch, several at once, in an order of its own.
+
+    Raises:
+      DataError: no example is this worker's.
+    """
+    steps_per_epoch = _steps(rows_of(reader, seed, share), batch_size, share)
     first_epoch, first_step = divmod(start_step, steps_per_epoch)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        files = tf.random.experimental.stateless_shuffle(tf.constant(reader.files), seed=tf.stack([seed, number]))
-        lines = reader.lines(files).shuffle(
-            min(reader.rows, SHUFFLE_ROWS), seed=seed + number, reshuffle_each_iteration=False
-        )
         first = tf.where(tf.equal(number, first_epoch), tf.cast(first_step, tf.int64), 0)
-        return lines.batch(batch_size).skip(first)
+        return epoch_columns(reader, read, seed, number, share).rebatch(batch_size).skip(first)
 
-    lines = tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
-    return lines.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    columns = tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
+    return columns.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def ordered_batches(reader: CsvReader, parse: Parse, batch_size: int, rows: int | None = None) -> tf.data.Dataset:
+def epoch_columns(
+    reader: Reader, read: Read, seed: int, number: tf.Tensor | int, share: Share = WHOLE
+) -> tf.data.Dataset:
+    """A worker's examples in the order of one epoch: the columns of many rows at a time, shuffled among themselves.
+
+    Shuffling comes after reading: numbers are cheaper to move than lines.
+    """
+    number, files = tf.cast(number, tf.int64), files_of(reader, seed, share)
+    order = tf.random.experimental.stateless_shuffle(tf.constant(files), seed=tf.stack([seed, number]))
+    blocks = tf.data.Dataset.from_tensor_slices(order).interleave(
+        reader.blocks,
+        cycle_length=min(len(files), FILES_AT_ONCE),
+        block_length=1,
+        num_parallel_calls=min(len(files), THREADS),
+        deterministic=True,
+    )
+    if len(files) == len(reader.files) and share.count > 1:
+        blocks = _own_records(blocks, share)
+    windows = blocks.map(read, num_parallel_calls=tf.data.AUTOTUNE).rebatch(window_rows(reader)).enumerate()
+
+    def shuffled(position: tf.Tensor, columns: Columns) -> Columns:
+        rows = tf.shape(next(iter(columns.values())))[0]
+        chosen = tf.random.experimental.stateless_shuffle(
+            tf.range(rows), seed=tf.stack([seed, number * 2**20 + position])
+        )
+        return {name: tf.gather(column, chosen) for name, column in columns.items()}
+
+    return windows.map(shuffled).prefetch(1)
+
+
+def files_of(reader: Reader, seed: int, share: Share) -> tuple[str, ...]:
+    """A worker's files, the same in all epochs; all of them where there is not one for each worker."""
+    if len(reader.files) < share.count:
+        return reader.files
+    return tuple(random.Random(seed).sample(reader.files, len(reader.files))[share.index :: share.count])
+
+
+def rows_of(reader: Reader, seed: int, share: Share) -> int:
+    """How many examples a worker reads in an epoch."""
+    files = files_of(reader, seed, share)
+    if len(files) == len(reader.files):
+        return len(range(share.index, reader.rows, share.count))
+    return sum(reader.scans[path].rows - len(reader.skipped.get(path, ())) for path in files)
+
+
+def window_rows(reader: Reader) -> int:
+    """How many records are shuffled together: as many as memory allows."""
+    return max(1, min(WINDOW_ROWS, reader.rows, WINDOW_BYTES * reader.rows // max(reader.bytes, 1)))
+
+
+def ordered_batches(
+    reader: Reader, read: Read, finish: Finish, batch_size: int, rows: int | None = None
+) -> tf.data.Dataset:
     """All examples once (or the first `rows`), in the order of the files."""
-    lines = reader.lines() if rows is None else reader.lines().take(rows)
-    return lines.batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    blocks = reader.all_blocks() if rows is None else reader.all_blocks().unbatch().take(rows).batch(rows)
+    columns = blocks.map(read, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size)
+    return columns.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _steps(rows: int, batch_size: int, share: Share) -> int:
+    """Batches in an epoch. Raises DataError without rows: an epoch would have no end."""
+    if not rows:
+        raise DataError(f"worker {share.index} of {share.count} has no example to train on: use fewer workers.")
+    return -(-rows // batch_size)
+
+
+def _own_records(blocks: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """Every `count`-th record of all, from `index` on."""
+
+    def take(first: tf.Tensor, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return first + tf.size(block, tf.int64), block[(share.index - first) % share.count :: share.count]
+
+    return blocks.scan(tf.constant(0, tf.int64), take)

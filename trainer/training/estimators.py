@@ -14,8 +14,10 @@ from trainer.training.hooks import AbandonEvaluationHook, FiniteLossHook, SaveAn
 from trainer.training.prepare import Plan
 from trainer.training.progress import ProgressHook, metrics_line
 from trainer.training.records import put_evaluation
+from trainer.training.serving import plan_serving, with_serving_outputs
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import STRATEGIES
+from trainer.training.tensorboard import show_evaluation
 
 LOG = logging.getLogger("trainer")
 
@@ -34,6 +36,7 @@ class RecordEvaluation(tf.estimator.Exporter):
         """See Exporter; writes no export."""
         step = int(eval_result["global_step"])
         metrics = {name: float(value) for name, value in eval_result.items() if name != "global_step"}
+        show_evaluation(self._plan, step, metrics, checkpoint_path)
         put_evaluation(self._plan.paths.evaluations, step, metrics)
         LOG.info("evaluation at step %d: %s", step, metrics_line(metrics))
 
@@ -97,8 +100,10 @@ class Engine:
 def build_engine(plan: Plan) -> Engine:
     """Convert the model and set up what is exported."""
     evaluation = plan.job.evaluation
-    estimator = convert(plan.model, plan.paths.checkpoints, build_run_config(plan))
-    exports = Exports(plan.paths, plan.inputs, evaluation.keep_exports)
+    serving = plan_serving(plan.model, plan.inputs)
+    wrap = with_serving_outputs(serving)
+    estimator = convert(plan.model, plan.paths.checkpoints, build_run_config(plan), wrap)
+    exports = Exports(plan.paths, plan.inputs, evaluation.keep_exports, serving.spec)
     best = BestValue(plan.paths, evaluation.best_metric, plan.best_direction)
     exports.remove_unfinished()
     # the record comes last: an evaluation whose exports a kill has cut short counts as not done

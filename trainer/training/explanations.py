@@ -14,7 +14,9 @@ from trainer.job.paths import JobPaths
 from trainer.training.failures import in_words
 from trainer.training.inputs import Inputs
 from trainer.training.labels import UNKNOWN_CLASS
+from trainer.training.reader import READ_ERRORS
 
+READING = ("DecodeCSV", "decode_csv", "a bad row", "parse_example", "ParseExample")  # in messages about a row
 FULL = ("No space left on device", "Disk quota exceeded")
 DENIED = ("Permission denied", "Read-only file system", "Operation not permitted")
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
@@ -43,8 +45,8 @@ def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
             "the loss became NaN or infinite: lower the learning rate or look for missing and huge values in the data: "
             f"the checkpoints up to there are in {paths.checkpoints}."
         ) from error
-    except tf.errors.InvalidArgumentError as error:
-        message = f"{error.message} {error}"
+    except READ_ERRORS as error:
+        message = f"{getattr(error, 'message', '')} {error}"
         if UNKNOWN_CLASS in message:
             inputs.find_unknown_class()
         label = re.search(r"Received a label value of (\S+) which is outside the valid range of (\[[^)]*\))", message)
@@ -54,7 +56,7 @@ def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
                 f"{label[2]}: give the last layer more units, or mend the data."
             ) from error
         inputs.find_bad_row()
-        if "decode_csv" in message.lower() or "DecodeCSV" in message:
+        if not isinstance(error, tf.errors.InvalidArgumentError) or any(word in message for word in READING):
             raise DataError(f"a row cannot be read: {in_words(error)}") from error
         raise TrainingFailed(f"a step failed: {in_words(error)} (--verbosity=debug shows where)") from error
 

@@ -43,11 +43,6 @@ def describe_files(files: Sequence[str]) -> list[dict[str, object]]:
     return described
 
 
-def total_bytes(files: Sequence[str]) -> int:
-    """The size of all files together, in bytes."""
-    return sum(tf.io.gfile.stat(path).length for path in files)
-
-
 def _digest(path: str, size: int) -> tuple[str, str]:
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(path, "rb") as file:

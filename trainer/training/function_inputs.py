@@ -1,26 +1,29 @@
 """A module with an `input_fn` of its own: its batches, with names, dtypes and shapes fitted to the model.
 
 def input_fn(mode, batch_size):          # any of mode ("train" or "eval"), batch_size, seed and assets, by name
-    return dataset                       # a tf.data.Dataset of batches (features, labels)
+    return dataset                       # a tf.data.Dataset of batches (features, labels[, weights])
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import logging
 import types
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError
 from trainer.training.failures import user_code
-from trainer.training.inputs import bind_preprocess, fit_features, input_specs, specs_of
+from trainer.training.features import bind_preprocess, fit_features, input_specs, specs_of
 from trainer.training.names import Spec, map_inputs
+from trainer.training.signatures import SCOPE, Served, build_receiver, kind_of
+from trainer.training.weights import NO_WEIGHTS, Weights
 
 LOG = logging.getLogger("trainer")
 SAMPLE_ROWS = 64
@@ -37,6 +40,7 @@ class FunctionInputs:
     mapping: Mapping[str, tuple[str, ...]]
     specs: Mapping[str, Spec]
     rows: Mapping[str, Any]
+    weights: Weights = NO_WEIGHTS
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -59,23 +63,36 @@ class FunctionInputs:
 
     def sample_request(self, rows: int) -> dict[str, list[Any]] | None:
         """Those rows as a client would send them; None where the module's receiver takes something else."""
-        if hasattr(self.module, "serving_input_receiver_fn"):
-            with tf.Graph().as_default():
-                if set(self.receiver().receiver_tensors) != set(self.features):
-                    return None
-        return {name: _as_json(values[:rows]) for name, values in self.rows.items()}
+        if set(self.served.columns) != set(self.features):
+            return None
+        return {name: values[:rows].tolist() for name, values in self.rows.items()}
 
     def receiver(self) -> tf.estimator.export.ServingInputReceiver:
-        """The module's own `serving_input_receiver_fn`, else placeholders of what `input_fn` yields."""
+        """The module's own `serving_input_receiver_fn`, else one for what `input_fn` yields."""
         own = getattr(self.module, "serving_input_receiver_fn", None)
         if own is None:
-            raw = _placeholders(self.features)
-            return tf.estimator.export.ServingInputReceiver(self._to_inputs(raw), raw)
-        with user_code(self.module, "serving_input_receiver_fn"):
-            receiver = own()
-        return tf.estimator.export.ServingInputReceiver(
-            self._to_inputs(_named(receiver.features)), receiver.receiver_tensors
-        )
+            return build_receiver(self.served, self._to_inputs)
+        with tf.name_scope(SCOPE):
+            with user_code(self.module, "serving_input_receiver_fn"):
+                receiver = own()
+            return tf.estimator.export.ServingInputReceiver(
+                self._to_inputs(_named(receiver.features)),
+                receiver.receiver_tensors,
+                receiver.receiver_tensors_alternatives,
+            )
+
+    @functools.cached_property
+    def served(self) -> Served:
+        """What exports have to know: what `input_fn` yields, or what the module's own receiver takes."""
+        tensors: Mapping[str, Any] = self.features
+        if hasattr(self.module, "serving_input_receiver_fn"):
+            with tf.Graph().as_default():
+                tensors = self.receiver().receiver_tensors
+        columns = {
+            name: Column(kind_of(each.dtype.name), tuple(each.shape[1:] if each.shape.rank else ()))
+            for name, each in tensors.items()
+        }
+        return Served(columns, dtypes={name: each.dtype for name, each in tensors.items()})
 
     def find_bad_row(self) -> None:
         """Nothing: only the module knows its rows."""
@@ -92,8 +109,10 @@ class FunctionInputs:
         return fit_features(self.to_features(raw), self.mapping, self.specs)
 
     def _fitted(self, mode: str) -> tf.data.Dataset:
-        batches = _batches(self.module, mode, self.arguments)
-        return batches.map(lambda features, labels: (self._to_inputs(_named(features)), labels)).prefetch(1)
+        def finish(features: Any, labels: Any, given: Any = None) -> tuple[Any, Any]:
+            return self.weights.attach(self._to_inputs(_named(features)), labels, given, training=mode == "train")
+
+        return _batches(self.module, mode, self.arguments).map(finish).prefetch(1)
 
 
 def plan_function_inputs(
@@ -126,11 +145,11 @@ def _batches(module: types.ModuleType, mode: str, arguments: Mapping[str, Any]) 
     asked = [name for name in inspect.signature(function).parameters if name in given]
     with user_code(module, "input_fn"):
         dataset = function(**{name: given[name] for name in asked})
-    pair = isinstance(dataset, tf.data.Dataset) and isinstance(dataset.element_spec, tuple)
-    if not pair or len(dataset.element_spec) != 2:
+    fits = isinstance(dataset, tf.data.Dataset) and isinstance(dataset.element_spec, tuple)
+    if not fits or len(dataset.element_spec) not in (2, 3):
         raise ModelError(
             f"{module.__file__}:{function.__code__.co_firstlineno}: input_fn returned {type(dataset).__name__}: return "
-            "a tf.data.Dataset of batches (features, labels)."
+            "a tf.data.Dataset of batches (features, labels) or (features, labels, weights)."
         )
     return dataset
 
@@ -145,7 +164,3 @@ def _placeholders(features: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]
         name: tf.compat.v1.placeholder(spec.dtype, [None, *spec.shape[1:]], name=f"feature_{number}")
         for number, (name, spec) in enumerate(features.items())
     }
-
-
-def _as_json(values: np.ndarray) -> list[Any]:
-    return [each.decode() if isinstance(each, bytes) else each for each in values.tolist()]

@@ -1,69 +1,63 @@
 """From files to what the model takes: one path for training, evaluation, prediction and the serving graph.
 
-file -> CsvReader -> raw columns -> the module's preprocess -> names.map_inputs -> the model's inputs
+files -> READERS[format] -> raw columns -> the module's preprocess -> names.map_inputs -> the model's inputs
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
-import itertools
 import types
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
 
+from trainer.job.columns import Column
 from trainer.job.config import Job
-from trainer.job.errors import ModelError, UsageError
+from trainer.job.errors import DataError, UsageError
+from trainer.job.serving import KEY
 from trainer.training import datasets, labels
 from trainer.training.analysis import read_lines
+from trainer.training.bad_rows import Wanted
 from trainer.training.csv_reader import CsvReader
-from trainer.training.failures import user_code
-from trainer.training.files import total_bytes
-from trainer.training.fit_semantics import comparing_by_value
+from trainer.training.features import Traced, bind_preprocess, feature_columns, fit_features, input_specs, trace
 from trainer.training.names import Spec, map_inputs
+from trainer.training.reader import Reader, as_text
+from trainer.training.signatures import Served, build_receiver, key_as_text, kind_of
+from trainer.training.weights import NO_WEIGHTS, Weights, column_weights
 
 CACHE_FILE_BYTES = 64 * 2**20  # larger training files are streamed, unless --cache=always
 CACHE_TENSOR_BYTES = 512 * 2**20
-RANDOM = ("Random", "Multinomial", "TruncatedNormal", "Rng", "PyFunc")  # words in the types of operations
-
-
-@dataclasses.dataclass(frozen=True)
-class Traced:
-    """What preprocess makes of the raw columns: its specs, and the bytes of a row.
-
-    The bytes are None where rows cannot be kept: random numbers, or shapes that depend on the batch.
-    """
-
-    specs: Mapping[str, Spec]
-    row_bytes: int | None
 
 
 @dataclasses.dataclass(frozen=True)
 class FileInputs:
-    """What CSV files give to one model.
+    """What files give to one model.
 
     Attributes:
       train, evaluation: the two sets of files.
-      kinds: raw feature column -> int64, float32 or string; what a serving request sends.
+      features: the raw feature columns; what a serving request sends.
+      key_column: the column that names an example, if there is one.
       labels: what the model's outputs are compared with.
       to_features: the module's preprocess with its assets bound; the identity where there is none.
       traced: what `to_features` makes.
       mapping: the model's input -> the features that feed it.
       specs: the model's input -> its dtype and shape.
+      weights: how much each example counts.
     """
 
-    train: CsvReader
-    evaluation: CsvReader
-    kinds: Mapping[str, str]
+    train: Reader
+    evaluation: Reader
+    features: Mapping[str, Column]
+    key_column: str | None
     labels: tuple[labels.Label, ...]
     to_features: Any
     traced: Traced
     mapping: Mapping[str, tuple[str, ...]]
     specs: Mapping[str, Spec]
     job: Job
+    weights: Weights = NO_WEIGHTS
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -75,35 +69,64 @@ class FileInputs:
         """Endless batches of (inputs, labels) from `start_step` on."""
         make = datasets.cached_batches if self.cached else datasets.streamed_batches
         data, training = self.job.data, self.job.training
-        return make(self.train, self._parse, data.batch_size, training.seed, start_step)
+        finish = functools.partial(self._finish, training=True)
+        return make(self.train, self._reading(self.train), finish, data.batch_size, training.seed, start_step)
 
     def eval_dataset(self) -> tf.data.Dataset:
         """The evaluation files once, in batches of (inputs, labels)."""
-        return datasets.ordered_batches(self.evaluation, self._parse, self.job.data.batch_size)
+        read = self._reading(self.evaluation)
+        return datasets.ordered_batches(self.evaluation, read, self._finish, self.job.data.batch_size)
 
     def sample_dataset(self, rows: int) -> tf.data.Dataset:
         """The inputs of the first rows of the evaluation files, as training reads them."""
-        return datasets.ordered_batches(self.evaluation, self._parse, rows, rows).map(lambda inputs, _: inputs)
+        read = lambda records: self.evaluation.parse(records, self.features)  # noqa: E731
+        return datasets.ordered_batches(self.evaluation, read, self.to_inputs, rows, rows)
 
     def sample_request(self, rows: int) -> dict[str, list[Any]]:
-        """The same rows as a client would send them: raw columns, read without TensorFlow."""
-        first = self.evaluation.sample[:rows]
-        convert = {"int64": int, "float32": float, "string": str}
-        return {name: [convert[kind](row[name]) for row in first] for name, kind in self.kinds.items()}
+        """The same rows as a client would send them: raw columns and, if files have them, keys."""
+        key = self.key_column if self.key_column in self.evaluation.columns else None
+        wanted = dict(self.features) if key is None else {key: key_as_text(self.evaluation, key), **self.features}
+        first = self.evaluation.first_values(wanted, rows)
+        request = {name: [row[name] for row in first] for name in self.features}
+        return request if key is None else {**request, KEY: [as_text(row[key]) for row in first]}
 
     def receiver(self) -> tf.estimator.export.ServingInputReceiver:
-        """Placeholders for the raw columns, and the model's inputs made of them: the serving graph's head."""
-        raw = _placeholders(self.kinds)
-        return tf.estimator.export.ServingInputReceiver(self.to_inputs(raw), raw)
+        """The serving graph's head: raw columns, tf.Examples or lines of CSV, and what the model takes of them."""
+        return build_receiver(self.served, self.to_inputs)
+
+    @property
+    def served(self) -> Served:
+        """What exports have to know of the files."""
+        return Served.of(self.features, self.key_column, self.weights.column, self.labels, self.train)
 
     def to_inputs(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Raw columns (each [batch]) -> the model's inputs by name."""
         return fit_features(self.to_features(raw), self.mapping, self.specs)
 
+    def check_columns(self, reader: Reader) -> None:
+        """See that a set of files has the columns. Raises DataError."""
+        missing = [
+            name
+            for name, column in self._all_columns.items()
+            if name not in reader.columns and (column.default is None or isinstance(reader, CsvReader))
+        ]
+        if missing:
+            raise DataError(
+                f"{reader.files[0]} has no column {', '.join(missing)}; it has {', '.join(reader.columns)}: every set "
+                "of files needs the columns that the model is trained on."
+            )
+
+    def check(self) -> None:
+        """Check the first rows of both sets. Raises DataError."""
+        for reader in (self.train, self.evaluation):
+            reader.check_sample(self._all_columns)
+            self.weights.check(reader)
+
     def find_bad_row(self) -> None:
         """Look for the row that parsing stumbled over. Raises DataError where there is one."""
         for reader in (self.train, self.evaluation):
-            reader.find_bad_row(self._all_kinds)
+            reader.find_bad_row(self._all_columns)
+            self.weights.find_bad(reader)
 
     def find_unknown_class(self) -> None:
         """Look for the row whose label the training files do not have. Raises DataError where there is one."""
@@ -117,8 +140,15 @@ class FileInputs:
         return self.labels[0].column
 
     @property
-    def _all_kinds(self) -> dict[str, str]:
-        return {**self.kinds, **{label.column: label.kind for label in self.labels}}
+    def wanted(self) -> Wanted:
+        """What a row needs."""
+        texts = [label.column for label in self.labels if label.kind == "string"]
+        return Wanted(self._all_columns, texts, self.weights.column)
+
+    @property
+    def _all_columns(self) -> dict[str, Column]:
+        targets = {label.column: Column(label.kind) for label in self.labels}
+        return {**self.features, **targets, **self.weights.columns}
 
     @functools.cached_property
     def cached(self) -> bool:
@@ -131,14 +161,19 @@ class FileInputs:
             )
         if choice == "never" or row_bytes is None:
             return False
-        small = total_bytes(self.train.files) <= CACHE_FILE_BYTES and row_bytes * self.train.rows <= CACHE_TENSOR_BYTES
+        small = self.train.bytes <= CACHE_FILE_BYTES and row_bytes * self.train.rows <= CACHE_TENSOR_BYTES
         return small or choice == "always"
 
-    def _parse(self, lines: tf.Tensor) -> tuple[Any, Any]:
-        raw = self.train.parse(lines, self._all_kinds)
+    def _reading(self, reader: Reader) -> datasets.Read:
+        return lambda records: reader.parse(records, self._all_columns)
+
+    def _finish(self, raw: Mapping[str, tf.Tensor], training: bool = False) -> tuple[Any, Any]:
+        """Raw columns -> what the model trains on."""
         targets = {label.output: label.to_target(raw[label.column]) for label in self.labels}
         target = targets if len(targets) > 1 else next(iter(targets.values()))
-        return self.to_inputs({name: raw[name] for name in self.kinds}), target
+        inputs = self.to_inputs({name: raw[name] for name in self.features})
+        given = raw[self.weights.column] if self.weights.column else None
+        return self.weights.attach(inputs, target, given, training=training)
 
 
 class Inputs(Protocol):
@@ -158,10 +193,18 @@ class Inputs(Protocol):
         """The inputs of the first rows for evaluation."""
 
     def sample_request(self, rows: int) -> dict[str, list[Any]] | None:
-        """The same rows as a client would send them; None where that is not known."""
+        """The same rows as a client would send them, with keys if there are any; None where that is not known."""
 
     def receiver(self) -> tf.estimator.export.ServingInputReceiver:
         """The serving graph's head."""
+
+    @property
+    def served(self) -> Served:
+        """What exports have to know of the data."""
+
+    @property
+    def weights(self) -> Weights:
+        """How much each example counts, as far as the job knows."""
 
     def find_bad_row(self) -> None:
         """Look for the row that parsing stumbled over. Raises DataError where there is one."""
@@ -174,116 +217,35 @@ class Inputs(Protocol):
         """How a message calls the label."""
 
 
-def input_specs(model: tf.keras.Model) -> dict[str, Spec]:
-    """The model's input -> (dtype name, shape without the batch dimension)."""
-    return {
-        name: (tf.as_dtype(tensor.dtype).name, tuple(tensor.shape[1:]))
-        for name, tensor in zip(model.input_names, model.inputs, strict=True)
-    }
-
-
-def feature_kinds(module: types.ModuleType, reader: CsvReader, without: tuple[str, ...]) -> dict[str, str]:
-    """Raw feature column -> kind: the module's FEATURES, else every column but the labels, by what it holds."""
-    declared = getattr(module, "FEATURES", None)
-    if declared is not None:
-        labels.check_declared(declared, reader.columns, module.__file__ or module.__name__)
-        return dict(declared)
-    return {column: reader.kind(column) for column in reader.columns if column not in without}
-
-
 def plan_inputs(
     module: types.ModuleType,
     model: tf.keras.Model,
     job: Job,
-    train: CsvReader,
-    evaluation: CsvReader,
+    train: Reader,
+    evaluation: Reader,
     assets: Mapping[str, str],
-    targets: tuple[labels.Label, ...],
 ) -> FileInputs:
-    """Settle kinds, names and shapes before the first step. Raises DataError with the mismatch in words."""
-    kinds = feature_kinds(module, train, tuple(label.column for label in targets))
+    """Settle columns, names and shapes before anything is read. Raises DataError with the mismatch in words.
+
+    The labels still lack their classes, see `labels.complete_labels`.
+    """
+    targets = labels.find_labels(module, model, job, train)
+    key = labels.special_column(module, job, train.columns, "key_column")
+    weight = labels.special_column(module, job, train.columns, "weight_column")
+    taken = {name for name in (*(label.column for label in targets), key, weight) if name}
+    features = feature_columns(module, train, taken)
     to_features = bind_preprocess(module, assets)
     specs = input_specs(model)
-    traced = trace(to_features, kinds)
+    traced = trace(to_features, features)
     mapping = map_inputs(specs, traced.specs, job.data.columns_of_input)
     if not hasattr(module, "preprocess"):
-        kinds = {name: _kind_for(specs[fed][0]) for fed, names in mapping.items() for name in names}
-    inputs = FileInputs(train, evaluation, kinds, targets, to_features, traced, mapping, specs, job)
-    needed = {**kinds, **{label.column: label.kind for label in targets}}
+        features = {
+            each: dataclasses.replace(features[each], kind=kind_of(specs[fed][0]))
+            for fed, names in mapping.items()
+            for each in names
+        }
+    weights = column_weights(weight, train, features, targets)
+    inputs = FileInputs(train, evaluation, features, key, targets, to_features, traced, mapping, specs, job, weights)
     for reader in (train, evaluation):
-        reader.check_sample(needed)
+        inputs.check_columns(reader)
     return inputs
-
-
-def bind_preprocess(module: types.ModuleType, assets: Mapping[str, str]) -> Any:
-    """The module's `preprocess`, given the assets if it asks for them; the identity where there is none."""
-    preprocess = getattr(module, "preprocess", None)
-    if preprocess is None:
-        return lambda features: features
-    wants_assets = len(inspect.signature(preprocess).parameters) > 1
-
-    def to_features(features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-        with user_code(module, "preprocess"), comparing_by_value():
-            made = preprocess(features, assets) if wants_assets else preprocess(features)
-        if not isinstance(made, Mapping):
-            raise ModelError(
-                f"{module.__file__}: preprocess returned {type(made).__name__}: return a dict of features."
-            )
-        return made
-
-    return tf.autograph.experimental.do_not_convert(to_features)
-
-
-def trace(to_features: Any, kinds: Mapping[str, str]) -> Traced:
-    """Run `to_features` once on placeholders, in a graph of its own."""
-    with tf.Graph().as_default() as graph:
-        features = to_features(_placeholders(kinds))
-    random = any(word in kind for kind in _operations(graph) for word in RANDOM)
-    fixed = all(isinstance(each, tf.Tensor) and each.shape[1:].is_fully_defined() for each in features.values())
-    sizes = [each.shape[1:].num_elements() * max(each.dtype.size, 1) for each in features.values()] if fixed else []
-    return Traced(specs_of(features), sum(sizes) if fixed and not random else None)
-
-
-def _operations(graph: tf.Graph) -> set[str]:
-    """The types of all operations, those inside functions included: `tf.map_fn` makes one."""
-    whole = graph.as_graph_def()
-    nodes = itertools.chain(whole.node, *(function.node_def for function in whole.library.function))
-    return {node.op for node in nodes}
-
-
-def specs_of(features: Mapping[str, tf.Tensor]) -> dict[str, Spec]:
-    """Name -> (dtype name, shape without the batch dimension)."""
-    return {name: (tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in features.items()}
-
-
-def fit_features(
-    features: Mapping[str, tf.Tensor], mapping: Mapping[str, tuple[str, ...]], specs: Mapping[str, Spec]
-) -> dict[str, tf.Tensor]:
-    """Features -> the model's inputs by name, of the model's dtypes."""
-    return {name: _assemble([features[each] for each in mapping[name]], specs[name]) for name in specs}
-
-
-def _placeholders(kinds: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    return {name: tf.compat.v1.placeholder(kind, [None], name=_op_name(name)) for name, kind in kinds.items()}
-
-
-def _op_name(column: str) -> str:
-    """A name TensorFlow allows, whatever the column is called."""
-    return "column_" + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in column)
-
-
-def _kind_for(dtype: str) -> str:
-    if dtype == "string":
-        return "string"
-    return "int64" if "int" in dtype or dtype == "bool" else "float32"
-
-
-def _assemble(features: list[tf.Tensor], spec: Spec) -> tf.Tensor:
-    dtype, shape = spec
-    cast = [each if each.dtype.name == dtype else tf.cast(each, dtype) for each in features]
-    if len(cast) > 1:
-        return tf.stack(cast, axis=-1)
-    only = cast[0]
-    if isinstance(only, tf.Tensor) and only.shape.rank == 1 and len(shape) == 1:
-        return tf.expand_dims(only, -1)
-    return only

@@ -14,11 +14,13 @@ from trainer.training.estimators import Engine, build_engine
 from trainer.training.explanations import storage_explained, training_explained
 from trainer.training.exporters import check_export_dir, publish_export
 from trainer.training.hooks import StoppedWhileEvaluating
+from trainer.training.html_report import write_report_at_end
 from trainer.training.jobdir import held
 from trainer.training.prepare import Plan, prepare, put_manifest
 from trainer.training.records import put_json, read_evaluations, read_json
 from trainer.training.report import build_result, print_finished, print_report, resume_command
 from trainer.training.stopping import StopRequest
+from trainer.training.tensorboard import session_shown
 from trainer.training.verification import verify_exports
 
 LOG = logging.getLogger("trainer")
@@ -33,23 +35,26 @@ def train_and_evaluate(parsed: Parsed, environment: Environment, stop: StopReque
         plan = prepare(parsed, paths)
         if is_finished(plan):
             print_finished(plan, read_json(paths.result))
+            write_report_at_end(paths, parsed.job.output.report, anew=False)
             return 0
         put_manifest(plan)
-        engine = build_engine(plan)
-        with training_explained(plan.inputs, paths):
-            if is_evaluation_missing(plan):
-                engine.evaluate_and_export()
-            examples_per_sec = _train(engine, stop)
-        step = find_start(paths.checkpoints).step
-        secs = time.perf_counter() - started
-        if stop.requested:
-            put_json(paths.result, build_result(engine, "stopped", step, examples_per_sec, secs))
-            raise Interrupted(_stopped_sentence(plan, step, environment.command), stop.signum or 0)
-        verify_exports([path for kind in plan.job.evaluation.exporters for path in engine.exports.list(kind)])
-        _publish(engine)
-        result = build_result(engine, "finished", step, examples_per_sec, time.perf_counter() - started)
-        put_json(paths.result, result)
-        print_report(plan, result, environment.command)
+        with session_shown(plan):
+            engine = build_engine(plan)
+            with training_explained(plan.inputs, paths):
+                if is_evaluation_missing(plan):
+                    engine.evaluate_and_export()
+                examples_per_sec = _train(engine, stop)
+            step = find_start(paths.checkpoints).step
+            secs = time.perf_counter() - started
+            if stop.requested:
+                put_json(paths.result, build_result(engine, "stopped", step, examples_per_sec, secs))
+                raise Interrupted(_stopped_sentence(plan, step, environment.command), stop.signum or 0)
+            verify_exports([path for kind in plan.job.evaluation.exporters for path in engine.exports.list(kind)])
+            _publish(engine)
+            result = build_result(engine, "finished", step, examples_per_sec, time.perf_counter() - started)
+            put_json(paths.result, result)
+        report = write_report_at_end(paths, parsed.job.output.report)
+        print_report(plan, result, environment.command, report)
     return 0
 
 

@@ -8,6 +8,7 @@ a spec is a pair (dtype name, shape without the batch dimension).
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 
 from trainer.job.errors import DataError
@@ -61,10 +62,8 @@ def _match(name: str, spec: Spec, features: Mapping[str, Spec], only: bool) -> t
 
 
 def width_of(shape: Shape) -> int | None:
-    """How many numbers a row of this shape takes; None where that is open or has more than one dimension."""
-    if not shape:
-        return 1
-    return shape[0] if len(shape) == 1 else None
+    """How many numbers a row of this shape takes; None where that is open."""
+    return None if None in shape else math.prod(size or 0 for size in shape)
 
 
 def _check_feature_map(
@@ -91,9 +90,11 @@ def _check_fit(name: str, wanted: Spec, found: Mapping[str, Spec]) -> None:
             raise DataError(f"--feature-map={name}={'+'.join(found)}: {feature} is not a single number in each row.")
     rows = next(iter(found.values()))[1]
     if len(found) == 1 and rows:
-        fits = len(rows) == len(shape) and all(a in (None, b) or b is None for a, b in zip(rows, shape, strict=True))
+        same_rank = len(rows) == len(shape)
+        fits = same_rank and all(a in (None, b) or b is None for a, b in zip(rows, shape, strict=True))
+        fits = fits or (len(rows) == 1 and rows[0] is not None and rows[0] == width_of(shape))  # a flat list
     else:
-        fits = width_of(shape) in (None, len(found)) and len(shape) <= 1
+        fits = width_of(shape) == len(found) or shape == (None,)
     if not fits:
         raise DataError(
             f"the model's input {name} has the shape {_shown(shape)} in each row but {_listed(found)} gives "

@@ -37,6 +37,7 @@ from trainer.training.inputs import Inputs
 from trainer.training.jobdir import move_aside, refuse_other_job
 from trainer.training.models import build_model, load_module
 from trainer.training.records import put_json, read_json
+from trainer.training.weights import weights_difference
 
 LOG = logging.getLogger("trainer")
 
@@ -60,26 +61,24 @@ def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
     job, signature = parsed.job, parsed.signature
     module = load_module(signature)
     data = open_data(module, job)
-    described = data.describe()
+    described = data.described
     if job.output.fresh and (moved := move_aside(paths)):
         LOG.info("the earlier run was moved to %s", moved)
     old = read_json(paths.manifest)
     start = find_start(paths.checkpoints)
-    ours = old is not None or "://" not in paths.job_dir  # a local folder that no job made was refused by `held`
-    if ours and not start.step and tf.io.gfile.exists(paths.assets):
-        tf.io.gfile.rmtree(paths.assets)  # of a run that was refused or killed, maybe one of other data
     if old and (changed := data_difference(old.get("data", {}), described)):
         _give_way(paths, start, old, changed)
-    assets = data.find_assets(module, job, paths)
+    assets = data.find_assets(module, job, paths, bool(start.step))
     model, notes = _built(module, signature, job, assets)
-    inputs = data.plan(module, model, job, paths, assets)
+    inputs = data.plan(module, model, job, paths, assets, bool(start.step))
     facts = {
-        "data": {**described, "columns": inputs.columns},
+        "data": {**described, **data.counts, "columns": inputs.columns, "weights": inputs.weights.to_json()},
         "assets": _hashes(paths),
         "model": describe_model(model),
     }
     if old:
         changed = columns_difference(old["data"].get("columns", inputs.columns), inputs.columns)
+        changed += weights_difference(old["data"].get("weights", {}), facts["data"]["weights"])
         changed += asset_difference(old.get("assets", {}), facts["assets"]) + difference(old["model"], facts["model"])
         _give_way(paths, start, old, changed, (paths.checkpoints,))
     direction = "min"

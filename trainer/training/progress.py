@@ -20,12 +20,13 @@ BAR = "{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt}{postfix}"
 BAR_SECS = 0.25
 LINE_SECS = 5.0
 FIRST_LINE_SECS = 1.0
+CURVE_POINTS = 200  # of the training loss in the event files, at steps that no clock decides
 
 
 class ProgressHook(tf.compat.v1.train.SessionRunHook):
     """Shows step/total, examples/s, loss and time left, and writes them for TensorBoard.
 
-    The loss is fetched only where it is shown: a fetch in every step would cost more than a small model's step.
+    The loss is fetched only where it is shown or kept: a fetch in every step would cost more than a small model's step.
     examples/s counts from the end of the first step (before it, the graph is being optimised) and leaves out
     evaluations and exports.
     """
@@ -37,8 +38,9 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
         self._step = self._start = start_step
         self._first_at = self._last_at = 0.0
         self._next_at = 0.0
+        self._point_every = max(1, schedule.total_steps // CURVE_POINTS)
         self._evaluating_secs = 0.0
-        self._show_bar = _fits_a_bar(sys.stderr) and LOG.isEnabledFor(logging.INFO)
+        self._show_bar = fits_a_bar(sys.stderr) and LOG.isEnabledFor(logging.INFO)
         self._bar: Any = None
 
     @property
@@ -63,8 +65,8 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
             )
 
     def before_run(self, run_context: Any) -> Any:
-        """Ask for the loss where it will be shown."""
-        if time.perf_counter() >= self._next_at:
+        """Ask for the loss where it will be shown or kept."""
+        if time.perf_counter() >= self._next_at or self._is_point(self._step + 1):
             return tf.compat.v1.train.SessionRunArgs(self._loss)
         return None
 
@@ -77,7 +79,10 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
             LOG.debug("first step done")
         self._evaluating_secs = self._saver.evaluating_secs  # now: the evaluation after the last step is not in secs
         if run_values.results is not None:
-            self._show(float(run_values.results))
+            loss = float(run_values.results)
+            self._put_scalars({"loss": loss, "examples_per_sec": self.examples_per_sec})
+            if self._last_at >= self._next_at:
+                self._show(loss)
 
     def end(self, session: tf.compat.v1.Session) -> None:
         """Take the bar away; the lines above it stay."""
@@ -89,9 +94,11 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
             self._bar.close()
             self._bar = None
 
+    def _is_point(self, step: int) -> bool:
+        return step % self._point_every == 0 or step in (1, self._schedule.total_steps)
+
     def _show(self, loss: float) -> None:
         rate = self.examples_per_sec
-        self._put_scalars({"loss": loss, "examples_per_sec": rate})
         left = self._left(rate)
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4f}, {_rate(rate)}, {left}", refresh=False)
@@ -117,7 +124,7 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
         self._writer.add_summary(summary, self._step)
 
 
-def _fits_a_bar(stream: TextIO) -> bool:
+def fits_a_bar(stream: TextIO) -> bool:
     """Whether this is a terminal with a width: containers have some without, on which a bar would be nothing."""
     try:
         return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0

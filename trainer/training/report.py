@@ -41,13 +41,14 @@ def build_result(
         "evaluated_on": _evaluated_on(plan.manifest["data"]),
         "best": engine.best.record if "best" in plan.job.evaluation.exporters else None,
         "exports": {kind: paths[-1] for kind, paths in exports.items() if paths},
+        "bad_rows": {side: plan.manifest["data"].get(f"{side}_bad_rows", 0) for side in ("train", "eval")},
         "examples_per_sec": examples_per_sec,
         "wall_secs": wall_secs,
     }
 
 
-def print_report(plan: Plan, result: Mapping[str, Any], command: str) -> None:
-    """The table at the end, unless the user wants quiet."""
+def print_report(plan: Plan, result: Mapping[str, Any], command: str, report: str | None = None) -> None:
+    """The table at the end, unless the user wants quiet; `report` is the path of the page."""
     if plan.job.output.verbosity == "quiet":
         return
     rows = [("step", f"{result['global_step']} of {plan.schedule.total_steps}"), *_metric_rows(plan, result)]
@@ -55,6 +56,11 @@ def print_report(plan: Plan, result: Mapping[str, Any], command: str) -> None:
         best = result["best"]
         rows.append(("best", f"{best['metric']} {best['value']:.4f} at step {best['global_step']}"))
     rows += [(f"{kind} export", f"{path} ({_verified(path)})") for kind, path in result["exports"].items()]
+    if any(result["bad_rows"].values()):
+        left_out = result["bad_rows"]
+        rows.append(("bad rows", f"{left_out['train']} of training, {left_out['eval']} of evaluation left out"))
+    if report:
+        rows.append(("report", report))
     rows.append(("wall time", format_secs(result["wall_secs"])))
     if result["examples_per_sec"]:
         rows.append(("speed", f"{result['examples_per_sec']:,.0f} examples/s"))

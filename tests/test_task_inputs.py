@@ -114,6 +114,15 @@ def test_columns_without_a_header_and_another_separator(tmp_path: pathlib.Path) 
             assert np.array_equal(value, weights(folder / name, 10)[variable]), (name, variable)
 
 
+def test_a_default_for_a_column_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    folder = write_model(tmp_path)
+    (folder / "model.py").write_text((folder / "model.py").read_text() + "\nDEFAULTS = {'prize': 1.0}\n")
+    write_rows(folder / "data.csv", make_rows(40))
+    done = run(folder, argv("data.csv"))
+    assert done.exit_code == 2
+    assert all(word in done.sentences[-1] for word in ("DEFAULTS", "prize", "id, size, price"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Bad:
     """A file that is bad in one way: the flags, the content of the files, and what the sentence must say."""

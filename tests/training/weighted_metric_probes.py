@@ -60,9 +60,7 @@ def training_under_a_strategy_leaves_them_alone(folder: str) -> None:
     model.fit(dataset(), verbose=0, shuffle=False)
     want = model.evaluate(dataset(), verbose=0, return_dict=True)
     for have in found:
-        assert {name: have[name] for name in METRICS} == pytest.approx(
-            {name: want[name] for name in METRICS}, rel=1e-5
-        )
+        assert {name: have[name] for name in METRICS} == pytest.approx({name: want[name] for name in METRICS}, rel=1e-5)
 
 
 @probe

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.job.columns import Column
-from trainer.job.errors import ModelError
+from trainer.job.errors import DataError, ModelError
 from trainer.training import labels
 from trainer.training.failures import user_code
 from trainer.training.fit_semantics import comparing_by_value
@@ -53,9 +53,16 @@ def feature_columns(module: types.ModuleType, reader: Reader, without: Collectio
         name: dataclasses.replace(column, kind=(declared or {}).get(name, column.kind))
         for name, column in found.items()
     }
+    defaults = labels.declared_defaults(module, kinds)
+    unknown = [str(name) for name in getattr(module, "DEFAULTS", {}) if name not in reader.columns]
+    if unknown:
+        raise DataError(
+            f"DEFAULTS of {module.__file__} names {', '.join(unknown)}, but the files have no such column; they have "
+            f"{', '.join(reader.columns)}."
+        )
     return {
         name: dataclasses.replace(column, default=default)
-        for (name, column), default in zip(kinds.items(), labels.declared_defaults(module, kinds), strict=True)
+        for (name, column), default in zip(kinds.items(), defaults, strict=True)
     }
 
 

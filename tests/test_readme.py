@@ -27,8 +27,9 @@ def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathli
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     # the environment of the tests itself, behind the folder where the scripts look for theirs
     command = f"{shlex.quote(sys.executable)} -m trainer.task"
-    script = "\n".join(["set -e", *BLOCKS]).replace("scripts/train-local.sh", command)
-    script = script.replace(".venv/bin/python", shlex.quote(sys.executable))
+    # (whose own path may contain .venv/bin/python)
+    script = "\n".join(["set -e", *BLOCKS]).replace(".venv/bin/python", shlex.quote(sys.executable))
+    script = script.replace("scripts/train-local.sh", command)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,

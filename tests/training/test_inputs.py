@@ -106,6 +106,16 @@ def test_features_that_do_not_fit_the_files(
         plan(tmp_path, model(size=(1,)), module(FEATURES=features, __file__=__file__))
 
 
+def test_a_label_among_the_features_has_one_kind(tmp_path: Path) -> None:
+    """An autoencoder's label is its input; a column is not two things at once."""
+    rows = [{"y": 1}, {"y": 2}]
+    x, y = everything(plan(tmp_path, model(x_input=(1,)), module(FEATURES={"y": "int64"}), rows=rows).eval_dataset())
+    assert x["x_input"].tolist() == y.tolist() == [[1.0], [2.0]]
+    user = module(FEATURES={"y": "int64"}, preprocess=lambda features: {"x_input": features["y"] // 2})
+    with pytest.raises(DataError, match="column y is int64 as a feature and float32 as the label of y: leave it out"):
+        plan(tmp_path, model(x_input=(1,)), user, rows=rows)
+
+
 BAD = {"size": "n/a", "count": 1, "word": "red", "y": 1}
 
 

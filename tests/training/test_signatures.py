@@ -119,11 +119,14 @@ def test_a_single_text_column_may_be_empty_and_have_a_key() -> None:
 def test_tf_examples_with_and_without_values_that_may_be_missing(head: Head) -> None:
     whole = example(**{"size in m": [0.5], "größe/x": [2], "name": [b"\xff"], "pair": [3.0, 4.0], "id": [b"k"]})
     bare = example(**{"size in m": [0.5], "name": [b"b"], "other": [b"x"]})
-    found = head.ask("examples", examples=[whole, bare])
-    assert found["größe/x"] == [2, 7]
-    assert found["pair"] == [[3, 4], [-1.5, -1.5]]
-    assert found["name"] == [b"\xff", b"b"]
-    assert found[KEY_FEATURE] == [b"k", b""]
+    empty = tf.train.Example.FromString(bare)
+    empty.features.feature["größe/x"].int64_list.SetInParent()  # there, and a list of nothing
+    empty.features.feature["pair"].SetInParent()
+    found = head.ask("examples", examples=[whole, bare, empty.SerializeToString()])
+    assert found["größe/x"] == [2, 7, 7]
+    assert found["pair"] == [[3, 4], [-1.5, -1.5], [-1.5, -1.5]]
+    assert found["name"] == [b"\xff", b"b", b"b"]
+    assert found[KEY_FEATURE] == [b"k", b"", b""]
 
 
 @pytest.mark.parametrize(

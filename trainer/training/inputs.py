@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -244,8 +244,20 @@ def plan_inputs(
             for fed, names in mapping.items()
             for each in names
         }
+    _refuse_two_kinds(features, targets)
     weights = column_weights(weight, train, features, targets)
     inputs = FileInputs(train, evaluation, features, key, targets, to_features, traced, mapping, specs, job, weights)
     for reader in (train, evaluation):
         inputs.check_columns(reader)
     return inputs
+
+
+def _refuse_two_kinds(features: Mapping[str, Column], targets: Sequence[labels.Label]) -> None:
+    """A column is read once; an autoencoder's label may be its input."""
+    for label in targets:
+        kind = features[label.column].kind if label.column in features else label.kind
+        if kind != label.kind:
+            raise DataError(
+                f"column {label.column} is {kind} as a feature and {label.kind} as the label of {label.output}: leave "
+                "it out of FEATURES, which a model should not see, or name another --label-column."
+            )

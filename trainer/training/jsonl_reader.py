@@ -259,9 +259,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = (
-        value.decode() if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False, default=bytes.decode)
-    )
+    text = value.decode() if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False, default=float)
     return _printable(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "...")
 
 

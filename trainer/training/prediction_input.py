@@ -16,7 +16,7 @@ from trainer.job.errors import DataError, UsageError
 from trainer.job.prediction import Prediction
 from trainer.job.serving import ServingSpec
 from trainer.training.csv_reader import CsvReader
-from trainer.training.reader import Reader, Row
+from trainer.training.reader import READ_ERRORS, Reader, Row
 
 LOG = logging.getLogger("trainer")
 PARSED_AHEAD = 4  # batches that wait for the model
@@ -93,7 +93,7 @@ class Source:
     def _next(self, elements: Iterator[Any], file: int) -> Any:
         try:
             return next(elements, None)
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError):
+        except READ_ERRORS:
             for each in range(file, len(self.reader.files)):  # of those that hold no whole batch yet
                 self._find_bad_row(each, 0)
             raise

@@ -134,7 +134,7 @@ class Reader(abc.ABC):
         found = {path: self.scan(path) for path in self.files}
         for path, scan in found.items():
             if not scan.rows:
-                raise DataError(f"{path} holds no example: write it again, or leave it out.")
+                raise DataError(_no_example(path))
         return found
 
     @property
@@ -218,7 +218,7 @@ class Reader(abc.ABC):
     def _readable_head(self, read: Callable[[Raw], T]) -> list[T]:
         """What `read` makes of the first rows, those left out that it cannot read: `check_sample` names them.
 
-        Raises DataError where it can read none.
+        Raises DataError where it can read none, or there is none.
         """
         found, bad = [], []
         for path, number, raw in self.head:
@@ -226,8 +226,8 @@ class Reader(abc.ABC):
                 found.append(read(raw))
             except BadValue as problem:
                 bad.append(Row(path, number, raw, None, problem.column, problem.problem))
-        if bad and not found:
-            raise DataError(self.explain(bad[0]))
+        if not found:
+            raise DataError(self.explain(bad[0]) if bad else _no_example(self.files[0]))
         return found
 
     @functools.cached_property
@@ -244,6 +244,10 @@ class Reader(abc.ABC):
             return first + tf.size(block, tf.int64), tf.boolean_mask(block, ~is_bad)
 
         return blocks.scan(tf.constant(0, tf.int64), drop)
+
+
+def _no_example(path: str) -> str:
+    return f"{path} holds no example: write it again, or leave it out."
 
 
 def as_text(value: Any) -> str:

@@ -22,14 +22,14 @@ from trainer.job.serving import KEY, key_feature
 from trainer.training.csv_reader import CsvReader
 from trainer.training.labels import Label
 from trainer.training.reader import Reader
-from trainer.training.tfrecord_reader import TfrecordReader
+from trainer.training.tfrecord_reader import TfrecordReader, decode
 
 KEY_FEATURE = "trainer/key"  # among the model's inputs, until `with_serving_outputs` takes it out
 KEYS, KEYS_BESIDE = "key", "key_beside"  # the placeholders, by the names of their operations
 SCOPE = "trainer_serving"  # of all operations here: a layer called like one of them would not find its variables
 EXAMPLES, CSV = "examples", "csv"
 MOST_FIELDS = 4096  # of a CSV line; wider ones are nothing that people write
-NO_NUMBER = -(2**63)  # in a tf.Example: that there is none
+NO_NUMBER = -(2**63)  # for a key of a tf.Example: that there is none
 NOT_ALONE = '"[^"]*"|[^,\\r\\n]'  # all of a line but commas and line breaks outside quotes
 
 Tensors = Mapping[str, tf.Tensor]
@@ -119,12 +119,10 @@ def has_csv(columns: Mapping[str, Column]) -> bool:
 
 def parse_examples(serialized: tf.Tensor, served: Served) -> dict[str, tf.Tensor]:
     """Serialized tf.Examples (string, [batch]) -> columns ([batch, *shape]) and `key` (string, [batch])."""
-    features = {name: _feature(column, served.stored.get(name, column.kind)) for name, column in served.columns.items()}
-    key, kind = key_feature(served.key_column, served.columns), served.stored.get(KEY, "string")
-    features[key] = tf.io.FixedLenFeature([], kind, "" if kind == "string" else NO_NUMBER)
-    parsed = tf.io.parse_example(serialized, features)
-    columns = {name: _as_column(parsed[name], column) for name, column in served.columns.items()}
-    return {**columns, KEY: _key_text(parsed[key])}
+    name, kind = key_feature(served.key_column, served.columns), served.stored.get(KEY, "string")
+    key = Column(kind, default="" if kind == "string" else NO_NUMBER)
+    columns = decode(serialized, {**served.columns, name: key}, served.stored)
+    return {KEY: _key_text(columns.pop(name)), **columns}
 
 
 def parse_lines(lines: tf.Tensor, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
@@ -213,22 +211,6 @@ def _filled(keys: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 def _assert(conditions: tf.Tensor, words: str) -> tf.Operation:
     return tf.raw_ops.Assert(condition=tf.reduce_all(conditions), data=[tf.constant(words)])
-
-
-def _feature(column: Column, stored: str) -> tf.io.FixedLenFeature:
-    """A column as tf.Examples have it. A default that a whole number cannot be is put in its place later."""
-    if column.default is None:
-        return tf.io.FixedLenFeature(column.shape, stored)
-    default = column.default if stored == column.kind else NO_NUMBER
-    return tf.io.FixedLenFeature(
-        column.shape, stored, np.full(column.shape, default, object if stored == "string" else stored)
-    )
-
-
-def _as_column(parsed: tf.Tensor, column: Column) -> tf.Tensor:
-    if parsed.dtype == column.kind or column.default is None:
-        return tf.cast(parsed, column.kind)
-    return tf.where(tf.equal(parsed, NO_NUMBER), tf.cast(column.default, column.kind), tf.cast(parsed, column.kind))
 
 
 def _key_text(key: tf.Tensor) -> tf.Tensor:

@@ -78,10 +78,9 @@ class TfrecordReader(Reader):
 
     def parse(self, records: tf.Tensor, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
         """See Reader; whole numbers are read as what they are stored as, and then made what is wanted."""
-        specs = {name: _spec(self._stored(name, column), column) for name, column in columns.items()}
         with tf.control_dependencies([_insist(records)]):
-            parsed = tf.io.parse_example(tf.identity(records), specs)
-        return _dense(parsed, columns)
+            records = tf.identity(records)
+        return decode(records, columns, {name: self._stored(name, column) for name, column in columns.items()})
 
     def good(self, records: tf.Tensor, columns: Mapping[str, Column]) -> tf.Tensor:
         """See Reader."""
@@ -121,6 +120,17 @@ class TfrecordReader(Reader):
         except BadValue:
             return False
         return True
+
+
+def decode(examples: tf.Tensor, columns: Mapping[str, Column], stored: Mapping[str, str]) -> dict[str, tf.Tensor]:
+    """Serialized tf.Examples (string, [batch]) -> columns ([batch, *shape]).
+
+    `stored` says the kind that an example has of a column, where it is another. A value that is not there, or is there
+    as an empty list, is the column's default; where it has none, or for a list of another length, an
+    InvalidArgumentError is raised at run time.
+    """
+    specs = {name: _spec(stored.get(name, column.kind), column) for name, column in columns.items()}
+    return _dense(tf.io.parse_example(examples, specs), columns)
 
 
 def _frames(path: str) -> Iterator[tuple[bytes, int]]:

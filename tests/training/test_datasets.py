@@ -264,6 +264,13 @@ def test_blank_lines_are_no_rows(tmp_path: Path, make: Make) -> None:
     assert sorted(flat(first)) == sorted(flat(second)) == list(range(10))
 
 
+def test_no_iterator_waits_at_its_end(data: Reader) -> None:
+    """As those do that TensorFlow measures while they run: see `without_autotune`."""
+    made = [make(data, read(data), finish, 4, 0, 0) for make in (cached_batches, streamed_batches)]
+    for dataset in (*made, ordered_batches(data, read(data), finish, 4)):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_windows_are_as_large_as_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert window_rows(write(tmp_path, [50])) == 50
     monkeypatch.setattr(datasets, "WINDOW_BYTES", 10_000)

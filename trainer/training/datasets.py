@@ -7,6 +7,7 @@ that resumes at step s yields what the undisturbed job would have seen from step
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ PARSED_ROWS = 8192  # rows parsed in one call where they are kept in memory
 WINDOW_ROWS = 65_536  # records that are shuffled together where they are read anew in each epoch,
 WINDOW_BYTES = 32 * 2**20  # or fewer, if they are long
 FILES_AT_ONCE, THREADS = 4, 2  # of several files read by turns; more threads than that only get into each other's way
+PARALLEL = max(2, min(8, os.cpu_count() or 1))  # calls of a function on blocks or batches
+AHEAD = 4  # batches that wait for the model
 ENDLESS = tf.int64.max
 
 Columns = dict[str, tf.Tensor]
@@ -70,8 +73,8 @@ def cached_batches(
         return tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
 
     blocks = reader.all_blocks().rebatch(PARSED_ROWS)
-    examples = blocks.map(lambda records: finish(read(records)), num_parallel_calls=tf.data.AUTOTUNE)
-    return examples.rebatch(rows).flat_map(epochs).prefetch(tf.data.AUTOTUNE)
+    examples = blocks.map(lambda records: finish(read(records)), num_parallel_calls=PARALLEL)
+    return without_autotune(examples.rebatch(rows).flat_map(epochs).prefetch(AHEAD))
 
 
 def streamed_batches(
@@ -90,7 +93,7 @@ def streamed_batches(
         return epoch_columns(reader, read, seed, number, share).rebatch(batch_size).skip(first)
 
     columns = tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
-    return columns.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return without_autotune(columns.map(finish, num_parallel_calls=PARALLEL).prefetch(AHEAD))
 
 
 def epoch_columns(
@@ -111,7 +114,7 @@ def epoch_columns(
     )
     if len(files) == len(reader.files) and share.count > 1:
         blocks = _own_records(blocks, share)
-    windows = blocks.map(read, num_parallel_calls=tf.data.AUTOTUNE).rebatch(window_rows(reader)).enumerate()
+    windows = blocks.map(read, num_parallel_calls=PARALLEL).rebatch(window_rows(reader)).enumerate()
 
     def shuffled(position: tf.Tensor, columns: Columns) -> Columns:
         rows = tf.shape(next(iter(columns.values())))[0]
@@ -148,8 +151,19 @@ def ordered_batches(
 ) -> tf.data.Dataset:
     """All examples once (or the first `rows`), in the order of the files."""
     blocks = reader.all_blocks() if rows is None else reader.all_blocks().unbatch().take(rows).batch(rows)
-    columns = blocks.map(read, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size)
-    return columns.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    columns = blocks.map(read, num_parallel_calls=PARALLEL).rebatch(batch_size)
+    return without_autotune(columns.map(finish, num_parallel_calls=PARALLEL).prefetch(AHEAD))
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same without the thread that measures the pipeline while it runs.
+
+    It costs a quarter of the speed here, and the end of an iterator waits for its next turn (in model.cc, OptimizeLoop
+    is woken by a cancellation before it can see it): as long again as the iterator has lived, up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _steps(rows: int, batch_size: int, share: Share) -> int:

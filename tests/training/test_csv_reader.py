@@ -170,7 +170,6 @@ def test_declared_defaults_stand_for_empty_fields(tmp_path: Path) -> None:
         pytest.param(["1"] * 9 + ["x"], "string", id="a tenth of it words"),
         pytest.param(["1", "", ""], "int64", id="missing values do not count"),
         pytest.param(["", ""], "string", id="nothing but missing values"),
-        pytest.param([], "string", id="no row"),
         pytest.param(["2024-01-01"], "string", id="a date"),
         pytest.param(["1_000", "2_000"], "string", id="underscores"),
     ],
@@ -178,6 +177,11 @@ def test_declared_defaults_stand_for_empty_fields(tmp_path: Path) -> None:
 def test_a_column_is_what_most_of_its_first_fields_are(tmp_path: Path, fields: list[str], kind: str) -> None:
     lines = "".join(f"{field},\n" for field in fields)
     assert opened(tmp_path, "a,b\n" + lines).column("a") == Column(kind)
+
+
+def test_a_column_without_rows_is_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"0\.csv holds no example: write it again"):
+        opened(tmp_path, "a,b\n").column("a")
 
 
 def test_bad_rows_among_the_first_do_not_hide_what_a_column_holds(tmp_path: Path) -> None:

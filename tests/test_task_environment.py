@@ -50,7 +50,7 @@ def test_the_folders_of_a_managed_service(folder: pathlib.Path) -> None:
 def test_each_trial_of_a_study_has_its_own_folder(folder: pathlib.Path) -> None:
     for trial, units in (("1", "3"), ("2", "4")):
         argv = flags("--exporters=none", f"--units={units}", steps=10)
-        run(folder, argv, {"CLOUD_ML_TRIAL_ID": trial}).ok()
+        run(folder, argv, {"CLOUD_ML_TRIAL_ID": trial, "CLOUD_ML_HP_METRIC_FILE": "metrics"}).ok()
     assert sorted(path.name for path in (folder / "job").iterdir()) == ["1", "2"]
     for trial, units in (("1", 3), ("2", 4)):
         manifest = read_json(folder / "job" / trial / "manifest.json")

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.job.errors import StorageFailed
-from trainer.training.checkpoints import DAMAGED, Start, find_start, read_problem
+from trainer.training.checkpoints import DAMAGED, Start, find_start, newest_step, read_problem
 
 v1 = tf.compat.v1
 STEPS = (10, 20, 30)
@@ -252,3 +252,13 @@ def test_a_problem_is_one_short_line(folder: Path) -> None:
     assert problem
     assert "\n" not in problem
     assert len(problem) <= 160
+
+
+def test_the_newest_step_is_told_without_a_change(folder: Path) -> None:
+    (folder / "checkpoint").write_bytes(b"\xff")
+    (folder / "model.ckpt-30.index").write_bytes(b"")
+    (folder / "model.ckpt-40_temp").mkdir()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert newest_step(str(folder)) == 30
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert newest_step(str(folder / "absent")) == 0

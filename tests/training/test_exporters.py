@@ -264,9 +264,17 @@ def test_one_checkpoint_is_exported_once_and_copied(inputs: FileInputs, trained:
     assert [step_of(path) for path in exports.list("best")] == [1.0, 2.0]
 
 
-def test_the_newest_are_kept(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
+@pytest.mark.parametrize("pace", [0.0, -3.0, 2.0], ids=["within a second", "the clock is set back", "slowly"])
+def test_the_newest_are_kept(
+    pace: float, inputs: FileInputs, trained: Trained, paths: JobPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of one that was removed is free, but a newer one that took it would be the next to go."""
     estimator, checkpoints = trained
-    made = [exports_of(paths, inputs, 2).write("latest", estimator, checkpoint) for checkpoint in checkpoints]
+    made = []
+    for number, checkpoint in enumerate(checkpoints):
+        now = 1_700_000_000.0 + pace * number
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        made.append(exports_of(paths, inputs, 2).write("latest", estimator, checkpoint))
     assert exports_of(paths, inputs, 2).list("latest") == made[-2:]
     assert [step_of(path) for path in made[-2:]] == [3.0, 4.0]
 

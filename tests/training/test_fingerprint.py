@@ -132,7 +132,7 @@ DIFFERENCES = {
 }
 
 
-def build_lookup(vocabulary: list[str]) -> tf.keras.Model:
+def build_lookup(vocabulary: list[str] | str) -> tf.keras.Model:
     parts = keras.Input((1,), dtype="string"), layers.StringLookup(vocabulary=vocabulary), layers.Embedding(200, 2)
     model = keras.Sequential([*parts, layers.Flatten(), layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -149,6 +149,24 @@ def test_a_change_is_told_in_words(
     assert [each for each in found if each.startswith(sentence)], found
     assert all(len(each) < 400 and "\n" not in each for each in found)
     assert difference(after, before)
+
+
+def build_lookup_of_file(path: Path) -> tf.keras.Model:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a\nb\n")
+    return build_lookup(str(path))
+
+
+def test_the_folder_of_a_vocabulary_is_no_part_of_the_model(tmp_path: Path) -> None:
+    one, moved, other, outside = (
+        described(lambda path=tmp_path / name: build_lookup_of_file(path))
+        for name in ("a/assets/words.txt", "b c/assets/words.txt", "a/assets/others.txt", "a/words.txt")
+    )
+    assert difference(one, moved) == []
+    [sentence] = difference(one, other)
+    assert sentence == ("the layer string_lookup's vocabulary was assets/words.txt and is now assets/others.txt")
+    [sentence] = difference(one, outside)
+    assert sentence.endswith(f"and is now {tmp_path}/a/words.txt"), "what is no asset is not compared elsewhere"
 
 
 def test_one_change_is_one_sentence() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from trainer.job.errors import JobDirError, StorageFailed
 from trainer.job.paths import JobPaths
-from trainer.training.jobdir import held, move_aside, refuse_other_job
+from trainer.training.jobdir import check_free, held, move_aside, refuse_other_job
 
 HOLDER = """
 import subprocess, sys, time
@@ -50,6 +50,8 @@ def test_a_job_dir_is_held_by_one_process_and_freed_by_its_end(tmp_path: Path, h
     )
     with pytest.raises(JobDirError, match=f"^{sentence}$"), held(paths):
         pytest.fail("two processes at work in one job directory")
+    with pytest.raises(JobDirError, match=f"^{sentence}$"):
+        check_free(paths)
     with held(JobPaths(str(tmp_path / "deep" / "er" / "job"))):
         assert holder.poll() is None, "another job directory is free all the while"
     holder.send_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ class Environment:
     """What the process was told from outside; the empty one is a laptop's.
 
     `checkpoint_dir`, `model_dir` and `log_dir` are folders a managed service gives a job; `trial_id` tells the trials
-    of one study apart; `tf_config` is the parsed TF_CONFIG of a cluster; `command` is how the user called us, for the
-    commands we propose.
+    of one study apart; `hp_metric_file` (absolute) is where their tuner looks for metrics; `tf_config` is the parsed
+    TF_CONFIG of a cluster; `command` is how the user called us, for the commands we propose.
     """
 
     checkpoint_dir: str | None = None
     model_dir: str | None = None
     log_dir: str | None = None
     trial_id: str | None = None
+    hp_metric_file: str | None = None
     tf_config: Mapping[str, Any] | None = None
     command: str = "python -m trainer.task"
 
@@ -32,16 +34,22 @@ class Environment:
         """Read it from `os.environ` or the like; a variable that is set but empty counts as not set.
 
         Raises:
-          UsageError: TF_CONFIG is not a JSON object, or the trial id is no plain name.
+          UsageError: TF_CONFIG is not a JSON object, the trial id is no plain name, or the metric file is not local.
         """
         return cls(
             checkpoint_dir=environ.get("AIP_CHECKPOINT_DIR") or None,
             model_dir=environ.get("AIP_MODEL_DIR") or None,
             log_dir=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
             trial_id=_trial_id(environ.get("CLOUD_ML_TRIAL_ID", "")),
+            hp_metric_file=_hp_metric_file(environ.get("CLOUD_ML_HP_METRIC_FILE", "")),
             tf_config=_tf_config(environ.get("TF_CONFIG", "")),
             command=shlex.quote(environ["TRAINER_COMMAND"]) if environ.get("TRAINER_COMMAND") else cls.command,
         )
+
+    @property
+    def has_tuner(self) -> bool:
+        """Whether a tuner started this job, and waits for its metrics."""
+        return self.trial_id is not None or self.hp_metric_file is not None
 
     def refuse_cluster(self) -> None:
         """Refuse a TF_CONFIG with more than one task. Raises UsageError.
@@ -72,6 +80,15 @@ def _trial_id(text: str) -> str | None:
     if "/" in text or text in (".", ".."):
         raise UsageError(f"CLOUD_ML_TRIAL_ID={text}: expected a plain name such as 7, as it names the trial's folder.")
     return text or None
+
+
+def _hp_metric_file(text: str) -> str | None:
+    """A path that cloudml-hypertune takes: it fails on a bare name, and makes a local folder gs: of gs://..."""
+    if "://" in text:
+        raise UsageError(
+            f"CLOUD_ML_HP_METRIC_FILE={text}: metrics are handed to the tuner in a local file: name one, or unset it."
+        )
+    return os.path.abspath(text) if text else None
 
 
 def _tf_config(text: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@
     |-- TrainingFailed    3   training itself went wrong (a NaN loss)
     |-- VerificationFailed 4  an export predicts something else than the model
     |-- StorageFailed     5   disk full, not writable, checkpoints that cannot be read
+    |-- CloudError        6   the cloud service failed or refused, or a job there did
     `-- Interrupted     130/143   stopped by SIGINT or SIGTERM; a checkpoint was saved
 
 A message is a sentence that says what was given, what is allowed and what to do, in the user's own spelling.
@@ -56,6 +57,12 @@ class StorageFailed(TrainerError):
     """The disk is full, a path is not writable, or no checkpoint can be read."""
 
     exit_code = 5
+
+
+class CloudError(TrainerError):
+    """The cloud service failed or refused, or the job that was waited for did."""
+
+    exit_code = 6
 
 
 class Interrupted(TrainerError):

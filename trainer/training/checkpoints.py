@@ -31,6 +31,12 @@ class Start:
     checkpoint: str | None
 
 
+def newest_step(folder: str) -> int:
+    """The step of the newest checkpoint, whatever its state, or 0; the folder is left as it is."""
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    return max((int(match[1]) for match in map(COMPLETE.fullmatch, names) if match), default=0)
+
+
 def find_start(folder: str) -> Start:
     """Find the newest checkpoint that can be read; set damaged ones aside and say so.
 

@@ -18,17 +18,18 @@ from trainer.training.serving import plan_serving, with_serving_outputs
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import STRATEGIES
 from trainer.training.tensorboard import show_evaluation
+from trainer.training.tuner import Tuner
 
 LOG = logging.getLogger("trainer")
 
 
 class RecordEvaluation(tf.estimator.Exporter):
-    """Keeps and prints the metrics of each evaluation: an exporter, since those are called after it."""
+    """Keeps, prints and tells the metrics of each evaluation: an exporter, since those are called after it."""
 
     name = "evaluations"
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, tuner: Tuner) -> None:
+        self._plan, self._tuner = plan, tuner
 
     def export(
         self, estimator: Any, export_path: str, checkpoint_path: str, eval_result: Any, is_the_final_export: bool
@@ -38,6 +39,7 @@ class RecordEvaluation(tf.estimator.Exporter):
         metrics = {name: float(value) for name, value in eval_result.items() if name != "global_step"}
         show_evaluation(self._plan, step, metrics, checkpoint_path)
         put_evaluation(self._plan.paths.evaluations, step, metrics)
+        self._tuner.report(step, metrics)
         LOG.info("evaluation at step %d: %s", step, metrics_line(metrics))
 
 
@@ -97,8 +99,8 @@ class Engine:
         )
 
 
-def build_engine(plan: Plan) -> Engine:
-    """Convert the model and set up what is exported."""
+def build_engine(plan: Plan, tuner: Tuner) -> Engine:
+    """Convert the model and set up what is exported, kept and told."""
     evaluation = plan.job.evaluation
     serving = plan_serving(plan.model, plan.inputs)
     wrap = with_serving_outputs(serving)
@@ -107,7 +109,7 @@ def build_engine(plan: Plan) -> Engine:
     best = BestValue(plan.paths, evaluation.best_metric, plan.best_direction)
     exports.remove_unfinished()
     # the record comes last: an evaluation whose exports a kill has cut short counts as not done
-    exporters = (*build_exporters(evaluation.exporters, exports, best), RecordEvaluation(plan))
+    exporters = (*build_exporters(evaluation.exporters, exports, best), RecordEvaluation(plan, tuner))
     return Engine(plan, estimator, exporters, exports, best)
 
 

@@ -61,12 +61,18 @@ def best_direction(evaluation: Evaluation, metric_names: list[str] | None) -> st
         raise UsageError(
             f"--best-metric={name}: the model reports {', '.join(sorted({*metric_names, 'loss'}))}; name one of these."
         )
-    if mode != "auto":
-        return mode
+    direction = known_direction(name) if mode == "auto" else mode
+    if direction is None:
+        raise UsageError(f"--best-metric={name}: say whether less or more of it is better with --best-mode=min or max.")
+    return direction
+
+
+def known_direction(name: str) -> str | None:
+    """Whether less or more of a metric is better, `min` or `max`; None where its name does not tell."""
     words = name.lower()
     smaller, larger = (any(word in words for word in known) for known in (SMALLER, LARGER))
     if smaller == larger:
-        raise UsageError(f"--best-metric={name}: say whether less or more of it is better with --best-mode=min or max.")
+        return None
     return "min" if smaller else "max"
 
 
@@ -144,10 +150,9 @@ class Exports:
         return path
 
     def _free_time(self, time: int) -> int:
-        """This time or the next that no export of any kind has: copies keep the time of what they are copied from."""
-        while any(tf.io.gfile.exists(f"{self._paths.export(kind)}/{time}") for kind in KINDS):
-            time += 1
-        return time
+        """This time, or one after those of all exports: a copy keeps its time, and the newest must be the last."""
+        taken = [int(path.rpartition("/")[2]) for kind in KINDS for path in self.list(kind)]
+        return max([time, *(each + 1 for each in taken)])
 
     def _verification_rows(self, estimator: tf.estimator.Estimator, checkpoint: str) -> dict[str, Any]:
         predictions = list(

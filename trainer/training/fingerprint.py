@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
@@ -19,6 +20,8 @@ Description = dict[str, Any]
 
 # Other processors round differently, and sums in another order; a changed seed moves a mean by far more than this.
 RELATIVE, ABSOLUTE = 1e-2, 1e-4
+# A vocabulary's file is compared by what it holds, with the job's assets: the folder of a job may move.
+_ASSET = re.compile(r"(?:/|\w+://).*/(assets/[^/]+\.txt)")
 _LONG = 32  # longer lists and texts are kept as a hash
 # Where a class was found differs with how a file was named; compiled code tells the line it stands on.
 _LEFT_OUT = ("module", "registered_name", "build_config", "code", "jit_compile", "is_legacy_optimizer")
@@ -107,6 +110,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
+        value = _ASSET.sub(r"\1", value) if _ASSET.fullmatch(value) else value
         return value if len(value) <= 200 else _digest(value)
     if isinstance(value, (float, np.floating)):
         return _rounded(value)

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 import tensorflow as tf
 
@@ -29,39 +29,60 @@ def held(paths: JobPaths) -> Iterator[None]:
       StorageFailed: it cannot be made or written.
       JobDirError: another process is at work in it, or TensorFlow could not read checkpoints from it.
     """
+    _refuse_unreadable_names(paths)
+    if "://" in paths.job_dir:
+        yield
+        return
+    _refuse_foreign_folder(paths)
+    with _open_lock(paths) as lock:
+        _lock(lock, paths)
+        try:
+            yield
+        finally:
+            _leave_no_empty_folder(paths)
+
+
+def check_free(paths: JobPaths) -> None:
+    """Refuse what `held` refuses, and leave the folder as it is. Raises JobDirError, StorageFailed."""
+    _refuse_unreadable_names(paths)
+    if "://" in paths.job_dir:
+        return
+    _refuse_foreign_folder(paths)
+    if os.path.exists(paths.lock):
+        with _open_lock(paths) as lock:
+            _lock(lock, paths)
+
+
+def _refuse_unreadable_names(paths: JobPaths) -> None:
     for folder in (paths.job_dir, paths.checkpoints):
         if UNREADABLE.search(folder):
             raise JobDirError(
                 f"{folder}: TensorFlow takes brackets and backslashes for a pattern and finds no checkpoint there: "
                 "name a --job-dir without them."
             )
-    if "://" in paths.job_dir:
-        yield
-        return
-    _refuse_foreign_folder(paths)
+
+
+def _open_lock(paths: JobPaths) -> IO[Any]:
+    """Make the job directory and its lock's file, where they are not there yet."""
     try:
         os.makedirs(paths.job_dir, exist_ok=True)
-        lock = open(paths.lock, "a+")  # noqa: SIM115 - closed below
+        return open(paths.lock, "a+")
     except OSError as error:
         raise StorageFailed(
             f"--job-dir={paths.job_dir} cannot be written ({error.strerror}): name another folder."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                LOG.warning(
-                    "%s cannot be locked (%s): see that no other job writes there", paths.job_dir, error.strerror
-                )
-            else:
-                raise JobDirError(
-                    f"another process is at work in {paths.job_dir}: wait for it, stop it, or name another --job-dir."
-                ) from error
-        try:
-            yield
-        finally:
-            _leave_no_empty_folder(paths)
+
+
+def _lock(file: IO[Any], paths: JobPaths) -> None:
+    """Lock an open file until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise JobDirError(
+                f"another process is at work in {paths.job_dir}: wait for it, stop it, or name another --job-dir."
+            ) from error
+        LOG.warning("%s cannot be locked (%s): see that no other job writes there", paths.job_dir, error.strerror)
 
 
 def _refuse_foreign_folder(paths: JobPaths) -> None:

@@ -21,6 +21,7 @@ from trainer.training.records import put_json, read_evaluations, read_json
 from trainer.training.report import build_result, print_finished, print_report, resume_command
 from trainer.training.stopping import StopRequest
 from trainer.training.tensorboard import session_shown
+from trainer.training.tuner import open_tuner
 from trainer.training.verification import verify_exports
 
 LOG = logging.getLogger("trainer")
@@ -32,14 +33,17 @@ def train_and_evaluate(parsed: Parsed, environment: Environment, stop: StopReque
     started = time.perf_counter()
     with storage_explained(paths), held(paths):
         check_export_dir(parsed.job.output.export_dir)
+        tuner = open_tuner(environment, parsed.job.evaluation)
         plan = prepare(parsed, paths)
+        tuner.repeat(plan)
         if is_finished(plan):
             print_finished(plan, read_json(paths.result))
             write_report_at_end(paths, parsed.job.output.report, anew=False)
+            tuner.check_told()
             return 0
         put_manifest(plan)
         with session_shown(plan):
-            engine = build_engine(plan)
+            engine = build_engine(plan, tuner)
             with training_explained(plan.inputs, paths):
                 if is_evaluation_missing(plan):
                     engine.evaluate_and_export()
@@ -53,6 +57,7 @@ def train_and_evaluate(parsed: Parsed, environment: Environment, stop: StopReque
             _publish(engine)
             result = build_result(engine, "finished", step, examples_per_sec, time.perf_counter() - started)
             put_json(paths.result, result)
+            tuner.check_told()
         report = write_report_at_end(paths, parsed.job.output.report)
         print_report(plan, result, environment.command, report)
     return 0

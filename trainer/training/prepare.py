@@ -30,6 +30,7 @@ from trainer.training.checkpoints import Start, find_start
 from trainer.training.conversion import check_conversion, evaluation_metric_names, watch_build
 from trainer.training.converter import fresh_session
 from trainer.training.data import open_data
+from trainer.training.effective import describe_effective
 from trainer.training.exporters import best_direction
 from trainer.training.files import describe_files
 from trainer.training.fingerprint import describe_model, difference
@@ -58,18 +59,22 @@ class Plan:
 
 def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
     """Settle a job. Raises one of the errors of `trainer.job.errors`."""
+    return prepare_loaded(load_module(parsed.signature), parsed, paths)
+
+
+def prepare_loaded(module: types.ModuleType, parsed: Parsed, paths: JobPaths, start: Start | None = None) -> Plan:
+    """Settle a job whose module is loaded; `start` stands for what the checkpoints in `paths` say."""
     job, signature = parsed.job, parsed.signature
-    module = load_module(signature)
     data = open_data(module, job)
     described = data.described
     if job.output.fresh and (moved := move_aside(paths)):
         LOG.info("the earlier run was moved to %s", moved)
     old = read_json(paths.manifest)
-    start = find_start(paths.checkpoints)
+    start = start or find_start(paths.checkpoints)
     if old and (changed := data_difference(old.get("data", {}), described)):
         _give_way(paths, start, old, changed)
     assets = data.find_assets(module, job, paths, bool(start.step))
-    model, notes = _built(module, signature, job, assets)
+    model, notes = build_checked(module, signature, job, assets)
     inputs = data.plan(module, model, job, paths, assets, bool(start.step))
     facts = {
         "data": {**described, **data.counts, "columns": inputs.columns, "weights": inputs.weights.to_json()},
@@ -84,8 +89,10 @@ def prepare(parsed: Parsed, paths: JobPaths) -> Plan:
     direction = "min"
     if "best" in job.evaluation.exporters:
         direction = best_direction(job.evaluation, evaluation_metric_names(model))
+    schedule = plan_schedule(job, data.examples(job))
+    facts["effective"] = describe_effective(facts["model"], job, schedule)
     manifest = _manifest(parsed, signature, facts, notes)
-    return Plan(job, paths, model, inputs, plan_schedule(job, data.examples(job)), start, direction, manifest)
+    return Plan(job, paths, model, inputs, schedule, start, direction, manifest)
 
 
 def put_manifest(plan: Plan) -> None:
@@ -93,10 +100,10 @@ def put_manifest(plan: Plan) -> None:
     put_json(plan.paths.manifest, plan.manifest)
 
 
-def _built(
+def build_checked(
     module: types.ModuleType, signature: ModelSignature, job: Job, assets: Mapping[str, str]
 ) -> tuple[tf.keras.Model, list[str]]:
-    """The model, and what its conversion would lose though the user allows it."""
+    """The model, and what its conversion would lose though the user allows it. Raises ModelError."""
     fresh_session(job.training.seed, deterministic=job.training.deterministic)
     with watch_build() as notes:
         model = build_model(module, signature, dict(job.hyperparameters), assets)

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: list[str], stop: StopRequest) -> int:
     """Run the job that the flags describe. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     environment = Environment.from_environ(os.environ)
-    parsed = parse(argv, environment)
+    parsed = parse(argv, environment, fetch=fetch_staged)
     environment.refuse_cluster()
     # Estimator reads it too, and given a lone chief it trains without a single evaluation or export
     os.environ.pop("TF_CONFIG", None)
@@ -48,6 +48,19 @@ def run(argv: list[str], stop: StopRequest) -> int:
     from trainer.training.loop import train_and_evaluate
 
     return train_and_evaluate(parsed, environment, stop)
+
+
+def fetch_staged(ref: str) -> str:
+    """A local copy of a model module that trainer.submit has put into Cloud Storage; it goes when the process ends."""
+    import atexit
+    import shutil
+    import tempfile
+
+    from trainer.cloud.fetch import fetch_model
+
+    folder = tempfile.mkdtemp(prefix="keras-trainer-model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return fetch_model(ref, folder)
 
 
 def say(error: TrainerError) -> int:

@@ -154,6 +154,7 @@ FOLLOWED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "module": ({"p/__init__.py": "raise SystemExit", "p/m.py": "def build_model(units=1): ..."}, "p.m"),
     "namespace package": ({"n/m.py": "def build_model(units=1): ..."}, "n.m"),
+    "namespace package in another": ({"n/o/m.py": "def build_model(units=1): ..."}, "n.o.m"),
     "package": ({"p/__init__.py": "from .m import build_model", "p/m.py": "def build_model(units=1): ..."}, "p"),
     "relative": (
         {

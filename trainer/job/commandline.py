@@ -128,13 +128,16 @@ def _add(group: Any, option: Option) -> None:
     )
 
 
-def read_words(parser: ArgumentParser, argv: Sequence[str]) -> dict[str, list[Given]]:
-    """Name -> what was typed for it, in order. Raises UsageError for the first word that no flag reads."""
+def read_words(parser: ArgumentParser, argv: Sequence[str], others: Sequence[str] = ()) -> dict[str, list[Given]]:
+    """Name -> what was typed for it, in order. Raises UsageError for the first word that no flag reads.
+
+    `others` are flags that are read elsewhere: the user may have meant one of them.
+    """
     try:
         marked = [word[:-2] + MARKED if word.partition("=")[2] == "--" else word for word in argv]
         namespace = parser.parse_args(marked, defaults=False)
     except argparse.ArgumentError as error:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
+        flags = [*(flag for action in parser._actions for flag in action.option_strings), *others]
         raise _unread(argv, error.message, flags) from None
     return {dest[len(DEST) :]: given for dest, given in vars(namespace).items() if dest.startswith(DEST)}
 

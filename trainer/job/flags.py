@@ -6,7 +6,7 @@ flags too, so the model is looked up first, its source read (not run), and then 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from trainer.job.configfile import ConfigFile, read_config
 from trainer.job.environment import Environment
 from trainer.job.errors import UsageError
 from trainer.job.kinds import json_text, setting_texts
-from trainer.job.options import CONFIG, Option, config_option, model_options, setting_options
+from trainer.job.options import CONFIG, OWN_FLAGS, Option, config_option, model_options, setting_options
 from trainer.job.settings import shown
 from trainer.job.signature import ModelSignature, read_signature
 
@@ -39,7 +39,7 @@ class HelpRequested(Exception):
 class Parsed:
     """A job, who said what, and the signature of its model.
 
-    `sources` has every setting and every hyperparameter: "flag", "environment", "config" or "default".
+    `sources` has every setting and every hyperparameter: "flag", "environment", "config", "below" or "default".
     """
 
     job: Job
@@ -65,8 +65,20 @@ class _Values:
         return any(self.sources.get(partner, source) != source for partner in partners)
 
 
-def parse(argv: Sequence[str], environment: Environment, prog: str = PROG) -> Parsed:
+def parse(
+    argv: Sequence[str],
+    environment: Environment,
+    prog: str = PROG,
+    below: Sequence[str] = (),
+    others: Sequence[str] = (),
+    fetch: Callable[[str], str] | None = None,
+) -> Parsed:
     """Parse a command line.
+
+    Args:
+      below: a second command line, of a file, for what neither `argv` nor the environment says.
+      others: flags of another door, to propose for one that nobody knows.
+      fetch: for a model in Cloud Storage, see `read_signature`.
 
     Raises:
       HelpRequested: for --help and --version.
@@ -76,23 +88,18 @@ def parse(argv: Sequence[str], environment: Environment, prog: str = PROG) -> Pa
     if "--version" in argv:
         raise HelpRequested(f"trainer {trainer.__version__}\n")
     config = _config(argv)
-    signature = read_signature(_model(argv, config))
-    hyperparameters = model_options(signature)
-    groups = setting_options() | {_heading(signature): hyperparameters}
-    options = [option for group in groups.values() for option in group]
-    from trainer.job.commandline import build_parser, read_words  # the flag library: only a parse pays for it
+    signature = read_signature(_model(argv, config, below), fetch)
+    from trainer.job.commandline import build_parser  # the flag library: only a parse pays for it
 
+    groups = setting_options() | {_heading(signature): model_options(signature)}
+    options = [option for group in groups.values() for option in group]
     parser = build_parser(prog, groups, {_heading(signature): _note(signature)})
-    if "--help" in argv or "-h" in argv:
-        raise HelpRequested(parser.format_help())
+    words = _words(parser, argv, others, lambda: _refuse_unsettable([*argv, *below], config, signature))
     said = _Values()
-    _refuse_unsettable(argv, config, signature)
-    words = read_words(parser, argv)
-    if {"help", "version"} & set(words):  # with a value, such as -h3
-        raise HelpRequested(parser.format_help())
     said.add("flag", _of_flags(words, options))
     said.add("environment", _of_environment(environment, options))
     said.add("config", _of_config(config, options, signature))
+    said.add("below", _of_flags(_words_below(parser, below), options))
     return _parsed(said, signature)
 
 
@@ -106,14 +113,9 @@ def parse_groups(argv: Sequence[str], prog: str, groups: Sequence[type[Group]], 
     if "--version" in argv:
         raise HelpRequested(f"trainer {trainer.__version__}\n")
     options = setting_options(groups)
-    from trainer.job.commandline import build_parser, read_words
+    from trainer.job.commandline import build_parser
 
-    parser = build_parser(prog, options, {}, page)
-    if "--help" in argv or "-h" in argv:
-        raise HelpRequested(parser.format_help())
-    words = read_words(parser, argv)
-    if {"help", "version"} & set(words):
-        raise HelpRequested(parser.format_help())
+    words = _words(build_parser(prog, options, {}, page), argv)
     return _of_flags(words, [option for group in options.values() for option in group])
 
 
@@ -127,6 +129,33 @@ def to_argv(job: Job) -> list[str]:
         for text in setting_texts(each.kind, values[name])
     ]
     return argv + [f"--{name.replace('_', '-')}={json_text(value)}" for name, value in job.hyperparameters]
+
+
+def _words(
+    parser: Any, argv: Sequence[str], others: Sequence[str] = (), check: Callable[[], None] = lambda: None
+) -> dict[str, list[Given]]:
+    """What was typed for each name; `check` has its say after --help and before unknown flags."""
+    from trainer.job.commandline import read_words
+
+    if "--help" in argv or "-h" in argv:
+        raise HelpRequested(parser.format_help())
+    check()
+    words = read_words(parser, argv, others)
+    if {"help", "version"} & set(words):  # with a value, such as -h3
+        raise HelpRequested(parser.format_help())
+    return words
+
+
+def _words_below(parser: Any, below: Sequence[str]) -> dict[str, list[Given]]:
+    from trainer.job.commandline import read_words
+
+    words = read_words(parser, below)
+    for name in OWN_FLAGS:
+        if name in words:
+            raise UsageError(
+                f"{words[name][0]} stands in a file's args, and says nothing of the job: leave it out there."
+            )
+    return words
 
 
 def _parsed(said: _Values, signature: ModelSignature) -> Parsed:
@@ -161,9 +190,9 @@ def _config(argv: Sequence[str]) -> ConfigFile:
     return ConfigFile("", {}) if path is None else read_config(path)
 
 
-def _model(argv: Sequence[str], config: ConfigFile) -> str:
+def _model(argv: Sequence[str], config: ConfigFile, below: Sequence[str]) -> str:
     option = next(option for option in setting_options()["Model"] if option.name == "model")
-    return _peek(argv, option) or config.read(option) or all_settings()["model"].default
+    return _peek(argv, option) or config.read(option) or _peek(below, option) or all_settings()["model"].default
 
 
 def _of_flags(words: Mapping[str, Sequence[Given]], options: Sequence[Option]) -> dict[str, Any]:

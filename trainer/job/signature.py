@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trainer.job.annotations import kind_of_annotation
 from trainer.job.errors import ModelError
 from trainer.job.kinds import Kind, from_value, kind_of_value
-from trainer.job.sources import Source, imported_source, open_source, split_ref
+from trainer.job.sources import Source, imported_source, is_remote, open_source, split_ref
 
 RESERVED = "assets"  # filled by the trainer with the files `analyze` wrote, so never a flag
 
@@ -65,15 +65,17 @@ class ModelSignature:
         }
 
 
-def read_signature(ref: str) -> ModelSignature:
+def read_signature(ref: str, fetch: Callable[[str], str] | None = None) -> ModelSignature:
     """Read the builder's parameters by `ast`; no line of the user's code runs.
+
+    `fetch` makes a local copy of a file in Cloud Storage and its neighbours, and returns the copy's path.
 
     Raises:
       UsageError: the reference leads nowhere.
       ModelError: the file is not Python, or holds no function that flags can call.
     """
     name, function = split_ref(ref)
-    top = open_source(name)
+    top = open_source(fetch(name) if fetch and is_remote(name) else name)
     source, node = _definition(top, function, ())
     if not isinstance(node, ast.FunctionDef):
         kind = "a class" if isinstance(node, ast.ClassDef) else "an async function"

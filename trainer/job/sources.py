@@ -30,6 +30,11 @@ def split_ref(ref: str) -> tuple[str, str]:
     return source, function or DEFAULT_FUNCTION
 
 
+def is_remote(source: str) -> bool:
+    """Whether it is a file in Cloud Storage."""
+    return source.startswith("gs://")
+
+
 @dataclass(frozen=True)
 class Source:
     """One parsed file; `module` is its dotted name where it was referred to by one."""
@@ -62,6 +67,8 @@ def open_source(source: str) -> Source:
             f"--model={source} is a notebook: export it as a script (jupyter nbconvert --to script) "
             "and give the .py file."
         )
+    if is_remote(source):
+        raise UsageError(f"--model={source} is in Cloud Storage: this command needs a local file; copy it here first.")
     if source.endswith(".py") or "/" in source or os.sep in source:
         return parse_file(_existing_file(source), None)
     return parse_file(_module_file(source), source)
@@ -119,13 +126,24 @@ def find_module(name: str) -> importlib.machinery.ModuleSpec | None:
     spec = importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path])
     if spec is None and top not in sys.modules:
         spec = importlib.util.find_spec(top)  # editable installs have a finder of their own
-    dotted = top
+    places = [os.getcwd(), *sys.path]
     for part in rest:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        dotted = f"{dotted}.{part}"
-        spec = importlib.machinery.PathFinder.find_spec(dotted, list(spec.submodule_search_locations))
+        places = _places_in(spec, places)
+        # by its last name: of a dotted one, a folder without __init__.py wants to see its parent imported
+        spec = importlib.machinery.PathFinder.find_spec(part, places)
     return spec
+
+
+def _places_in(package: importlib.machinery.ModuleSpec, places: list[str]) -> list[str]:
+    """The folders of a package's modules; one without __init__.py would look them up among imported packages."""
+    if package.origin is None:
+        folders = [os.path.join(place, package.name) for place in places]
+        found = [folder for folder in folders if os.path.isdir(folder)]
+        if found:
+            return found
+    return list(package.submodule_search_locations or ())
 
 
 def imported_source(source: Source, node: ast.ImportFrom) -> Source | None:

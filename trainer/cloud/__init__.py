@@ -1,0 +1,1 @@
+"""Jobs in the cloud: files, requests, checks, senders. No TensorFlow here."""

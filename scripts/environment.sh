@@ -149,3 +149,15 @@ prepare_environment() { # EXTRA...
   venv_python="$venv/bin/python"
   is_prepared "$@" || install_environment "$@"
 }
+
+# Become `python -m MODULE ARGUMENTS...`: exec, so that signals reach Python and its exit code is the script's.
+run_door() { # MODULE ARGUMENTS...
+  local other
+  # `python -m` looks into the current folder first, and many a project of this field has a folder called trainer.
+  for other in ./trainer ./trainer.py; do
+    if [ -e "$other" ] && [ ! "$other" -ef "$project_root/trainer" ]; then
+      fail 2 "Python would run $other of this folder in place of $project_root/trainer: start from another folder."
+    fi
+  done
+  exec "$venv_python" -m "$@"
+}

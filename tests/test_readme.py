@@ -21,15 +21,23 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("readme")
 def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathlib.Path) -> None:
-    assert len(BLOCKS) == 5
-    for name in ("trainer", "scripts", "setup.py", "constraints.txt", "README.md"):
+    assert len(BLOCKS) == 9
+    for name in (
+        "trainer",
+        "scripts",
+        "setup.py",
+        "constraints.txt",
+        "README.md",
+        "config.yaml",
+        "hptuning_config.yaml",
+    ):
         source, target = ROOT / name, tmp_path / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     # the environment of the tests itself, behind the folder where the scripts look for theirs
-    command = f"{shlex.quote(sys.executable)} -m trainer.task"
     # (whose own path may contain .venv/bin/python)
     script = "\n".join(["set -e", *BLOCKS]).replace(".venv/bin/python", shlex.quote(sys.executable))
-    script = script.replace("scripts/train-local.sh", command)
+    for name, door in (("train-local", "task"), ("submit", "submit"), ("sweep", "sweep")):
+        script = script.replace(f"scripts/{name}.sh", f"{shlex.quote(sys.executable)} -m trainer.{door}")
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
@@ -52,6 +60,11 @@ def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathli
     assert len(predicted) == 4
     assert {"key", "class", "is_large"} <= set(predicted[0])
     assert "<html" in (tmp_path / "runs/first/report.html").read_text()
+    assert "no errors, " in done.stdout
+    assert "# POST https://us-central1-aiplatform.googleapis.com/v1/projects/my-project/" in done.stdout
+    assert "--epochs=8" in done.stdout
+    assert "NVIDIA_TESLA_T4" in (tmp_path / "runs/config.yaml").read_text()
+    assert "<html" in (tmp_path / "runs/study/sweep.html").read_text()
     mine = json.loads((tmp_path / "runs/mine/result.json").read_text())
     assert mine["global_step"] == 3
     named = set(re.findall(r"^(\w[\w.]*)/? {2,}", README.split("```text")[1].split("```")[0], re.MULTILINE))

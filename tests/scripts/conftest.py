@@ -25,7 +25,7 @@ if "develop" in sys.argv and os.path.exists("block"):
     time.sleep(120)
 missing = pathlib.Path("missing")
 setup(name="keras-trainer", version="0", packages=["trainer"],
-      extras_require={"samples": [], "test": missing.read_text().split() if missing.exists() else []})
+      extras_require={"samples": [], "sweep": [], "test": missing.read_text().split() if missing.exists() else []})
 """
 
 TASK = """

@@ -74,6 +74,7 @@ class Ledger:
         self._refuse_another_sweep()
         self._trials: dict[int, Trial] = {}
         self._records: dict[int, Record] = {}
+        self._reported: dict[int, set[int]] = {}
         for frozen in self.study.get_trials():
             self._records[frozen.number + 1] = self._recalled(frozen)
 
@@ -100,12 +101,13 @@ class Ledger:
         """Keep what a running trial has measured by now."""
         old = self._records[number]
         if tuple(measurements) != old.measurements:
-            trial, known = self._trials[number], {each.step for each in old.measurements}
+            trial, reported = self._trials[number], self._reported.setdefault(number, set())
             trial.set_user_attr("measurements", [[each.step, each.value, each.secs] for each in measurements])
             trial.set_user_attr("secs", secs)
             for each in measurements:
-                if each.step not in known:
+                if each.step not in reported:  # optuna takes a step once
                     trial.report(each.value, each.step)
+                    reported.add(each.step)
         return self._keep(replace(old, measurements=tuple(measurements), secs=secs))
 
     def pause(self, number: int) -> None:
@@ -127,12 +129,14 @@ class Ledger:
 
     def _recalled(self, frozen: FrozenTrial) -> Record:
         kept, number = frozen.user_attrs, frozen.number + 1
+        measurements = tuple(Measurement(*each) for each in kept.get("measurements", ()))
         record = Record(
             number=number,
             values=kept.get("values", {}),
             state=STATES[frozen.state],
-            measurements=tuple(Measurement(*each) for each in kept.get("measurements", ())),
-            secs=kept.get("secs", 0.0),
+            measurements=measurements,
+            # a kill may have come between the two
+            secs=max(kept.get("secs", 0.0), *(each.secs for each in measurements), 0.0),
             value=frozen.value if frozen.state == TrialState.COMPLETE else None,
             why=kept.get("why", ""),
         )
@@ -140,6 +144,7 @@ class Ledger:
             return record
         self._set_sampler(number)
         self._trials[number] = Trial(self.study, frozen._trial_id)  # optuna's own way to take a trial up again
+        self._reported[number] = set(frozen.intermediate_values)
         self._keep(record)
         if "stopping" in kept:
             return self.end(number, "stopped", kept["stopping"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from trainer.cloud.study import Study
 from trainer.cloud.study_parameters import Parameter, belonging
@@ -66,9 +67,9 @@ def _summary(plan: SweepPlan, records: Sequence[Record]) -> str:
 def _figures(study: Study, records: Sequence[Record]) -> list[str]:
     """History, parallel coordinates, importance: of the completed trials, in the study's own values."""
     shown_study = to_optuna(study, records)
-    completed = len(shown_study.trials)
+    completed = sum(each.state == TrialState.COMPLETE for each in shown_study.trials)
     figures: list[tuple[str, int, Callable[..., Any]]] = [
-        ("History", 1, optuna.visualization.plot_optimization_history),
+        ("History", 1, _history),
         ("Parallel coordinates", 1, optuna.visualization.plot_parallel_coordinate),
         ("Importance of the parameters", 3, optuna.visualization.plot_param_importances),
     ]
@@ -88,13 +89,27 @@ def _figures(study: Study, records: Sequence[Record]) -> list[str]:
 
 
 def to_optuna(study: Study, records: Sequence[Record]) -> optuna.Study:
-    """The completed trials with a finite value as a study of optuna's, in memory."""
+    """The trials as a study of optuna's, in memory; those without a finite value only hold their place."""
     made = optuna.create_study(direction="maximize" if study.sign > 0 else "minimize")
     for each in records:
-        if each.state == "completed" and each.value is not None and math.isfinite(each.value):
-            distributions = {one.name: _distribution(one) for one in belonging(study.parameters, each.values)}
-            made.add_trial(optuna.trial.create_trial(params=each.values, distributions=distributions, value=each.value))
+        is_shown = each.state == "completed" and each.value is not None and math.isfinite(each.value)
+        made.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE if is_shown else TrialState.FAIL,
+                params=each.values,
+                distributions={one.name: _distribution(one) for one in belonging(study.parameters, each.values)},
+                value=each.value if is_shown else None,
+            )
+        )
     return made
+
+
+def _history(study: optuna.Study, target_name: str) -> Any:
+    """optuna counts trials from 0."""
+    figure = optuna.visualization.plot_optimization_history(study, target_name=target_name)
+    for line in figure.data:
+        line.x = [number + 1 for number in line.x]
+    return figure
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

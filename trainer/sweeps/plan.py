@@ -21,6 +21,7 @@ from trainer.job.sweeping import Sweeping, parse_trial
 
 OWN_OF_A_TRIAL = ("job_dir", "checkpoint_dir", "export_dir", "log_dir", "fresh")
 SPOKEN_BY_THE_CLOUD = ("AIP_", "CLOUD_ML_", "TF_CONFIG")
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # the user's own count, where set
 UNREADABLE = re.compile(r"\[.*\]|\\")  # TensorFlow finds no checkpoint below such a name
 
 
@@ -77,9 +78,8 @@ class SweepPlan:
 
     def trial_environ(self, number: int) -> dict[str, str]:
         """The environment of a trial: the variables that a trial has in the cloud, and its share of the CPUs."""
-        threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+        threads = {name: str(self.threads) for name in THREADS}
         own = {
-            "TF_NUM_INTEROP_THREADS": str(self.threads),
             "CLOUD_ML_TRIAL_ID": str(number),
             "CLOUD_ML_HP_METRIC_FILE": os.path.abspath(posixpath.join(self.trial_dir(number), "hypertune.jsonl")),
         }

@@ -14,11 +14,12 @@ from trainer.cloud.request import file_arguments, with_job_dir
 from trainer.cloud.rules import BUCKET, check_spec
 from trainer.cloud.schema import wrong_values
 from trainer.cloud.specs import Spec, read_spec
+from trainer.door import answer
 from trainer.job.checking import parse_checked, parse_checking, tunable
 from trainer.job.environment import Environment
-from trainer.job.errors import Interrupted, ModelError, TrainerError, UsageError
+from trainer.job.errors import ModelError, UsageError
 from trainer.job.findings import Finding, counted, errors_of, listed
-from trainer.job.flags import HelpRequested, Parsed, to_argv
+from trainer.job.flags import Parsed, to_argv
 from trainer.training.stopping import StopRequest
 
 TOP = r"(trialJobSpec|(trialJobSpec\.)?"
@@ -29,30 +30,22 @@ OUTPUT = re.compile(rf"{TOP}baseOutputDirectory.*)")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags, check, print what was found; 2 where that has errors, else 0."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    stop = StopRequest()
-    try:
-        with stop.listening():
-            return run(argv, stop)
-    except HelpRequested as asked:
-        sys.stdout.write(asked.text)
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        if stop.requested:  # TensorFlow may have made another error of the interrupt
-            return say(Interrupted("stopped before the end: nothing was sent or kept.", stop.signum or 2))
-        if isinstance(error, TrainerError):
-            return say(error)
-        raise
-
-
-def say(error: TrainerError) -> int:
-    """One sentence on stderr."""
-    print(f"trainer.check: {error}", file=sys.stderr)
-    return error.exit_code
+    return answer("trainer.check", run, argv, "stopped before the end: nothing was sent or kept.")
 
 
 def run(argv: list[str], stop: StopRequest) -> int:
     """Check what the flags describe. Raises UsageError for flags, HelpRequested or KeyboardInterrupt."""
+    try:
+        exit_code = examine(argv, stop)
+    except Exception as error:
+        if stop.requested:  # TensorFlow may have made another error of the interrupt
+            raise KeyboardInterrupt from error
+        raise
+    return exit_code
+
+
+def examine(argv: list[str], stop: StopRequest) -> int:
+    """Look at everything, and print what was found. Raises as `run` does."""
     settings, words = parse_checking(argv)
     prices = read_prices(settings.prices) if settings.prices else None
     spec, found = _read(settings.spec)
@@ -65,8 +58,13 @@ def run(argv: list[str], stop: StopRequest) -> int:
     found += check(spec, parsed, environment, region=settings.region, via=via, local=settings.local)
     if stop.requested:
         raise KeyboardInterrupt
-    print("\n".join([*listed(found), *cost_lines(spec, prices), counted(found)]))
+    print(report(found, spec, prices))
     return 2 if errors_of(found) else 0
+
+
+def report(found: Sequence[Finding], spec: Spec | None, prices: Prices | None) -> str:
+    """All findings, what the job can cost at most, and the counts."""
+    return "\n".join([*listed(found), *cost_lines(spec, prices), counted(found)])
 
 
 def check(

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trainer.door import answer
 from trainer.job.environment import Environment
-from trainer.job.errors import Interrupted, TrainerError
-from trainer.job.findings import Finding, counted, errors_of, listed
-from trainer.job.flags import HelpRequested
+from trainer.job.findings import Finding, errors_of
 from trainer.job.submission import (
     DOES,
     Following,
@@ -28,25 +27,20 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags, do what they say, return the exit code (the help page lists them)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    stop = StopRequest()
+    return answer("trainer.submit", run, argv, "stopped: nothing was submitted.")
+
+
+def run(argv: list[str], stop: StopRequest) -> int:
+    """Do what the flags say. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     try:
-        with stop.listening():
-            return run(argv)
-    except HelpRequested as asked:
-        sys.stdout.write(asked.text)
-        return 0
-    except TrainerError as error:
-        return say(error)
-    except KeyboardInterrupt:
-        return say(Interrupted("stopped: nothing was submitted.", stop.signum or 2))
+        return act(argv)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def run(argv: list[str]) -> int:
-    """Do what the flags say. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
+def act(argv: list[str]) -> int:
+    """Look at a job, convert a file, or submit. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     if argv and argv[0] in DOES:
         return follow(argv[0], parse_following(argv[0], argv[1:]))
     settings, words = parse_submission(argv)
@@ -80,7 +74,7 @@ def submit(settings: Submission, words: list[str]) -> int:
 
 def checked(plan: Plan) -> list[Finding]:
     """All findings, shown on stderr; a step of training is tried only before something is sent."""
-    from trainer.check import check, cost_lines
+    from trainer.check import check, report
     from trainer.cloud import submitting
     from trainer.cloud.costs import read_prices
     from trainer.cloud.registry import check_images
@@ -99,8 +93,7 @@ def checked(plan: Plan) -> list[Finding]:
         local=not settings.dry_run,
     )
     found += [] if settings.dry_run else check_images(submitting.images(plan))
-    lines = [*listed(found), *cost_lines(plan.sent_spec, prices), counted(found)]
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    print(report(found, plan.sent_spec, prices), file=sys.stderr, flush=True)
     return found
 
 
@@ -110,12 +103,6 @@ def follow(verb: str, settings: Following) -> int:
 
     project, region = project_and_region(settings.project, settings.region, os.environ)
     return following.VERBS[verb](settings, project, region)
-
-
-def say(error: TrainerError) -> int:
-    """One sentence on stderr."""
-    print(f"trainer.submit: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

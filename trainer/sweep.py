@@ -5,31 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
-from trainer.job.errors import Interrupted, TrainerError
-from trainer.job.flags import HelpRequested
+from trainer.door import answer
 from trainer.job.sweeping import parse_sweeping
 from trainer.training.stopping import StopRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags, run the trials, return the exit code (the help page lists them)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    stop = StopRequest()
-    try:
-        with stop.listening():
-            return run(argv, stop)
-    except HelpRequested as asked:
-        sys.stdout.write(asked.text)
-        return 0
-    except TrainerError as error:
-        return say(error)
-    except KeyboardInterrupt:
-        return say(
-            Interrupted("stopped at once, trials at work were killed: the same command goes on.", stop.signum or 2)
-        )
+    return answer("trainer.sweep", run, argv, "stopped at once, trials at work were killed: the same command goes on.")
 
 
 def run(argv: list[str], stop: StopRequest) -> int:
@@ -52,14 +37,6 @@ def run(argv: list[str], stop: StopRequest) -> int:
     for line in end_sweep(plan, records, is_quiet):
         print(line)
     return 0
-
-
-def say(error: TrainerError) -> int:
-    """One sentence on stderr; where debugging was asked for, also where it comes from."""
-    if logging.getLogger("trainer").isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
-    print(f"trainer.sweep: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

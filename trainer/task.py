@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
+from trainer.door import answer
 from trainer.job.environment import Environment
-from trainer.job.errors import Interrupted, TrainerError
-from trainer.job.flags import HelpRequested, parse
+from trainer.job.flags import parse
 from trainer.training.stopping import StopRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags, run the job, return the exit code (the README lists them)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    stop = StopRequest()
-    try:
-        with stop.listening():
-            return run(argv, stop)
-    except HelpRequested as asked:
-        sys.stdout.write(asked.text)
-        return 0
-    except TrainerError as error:
-        return say(error)
-    except KeyboardInterrupt:
-        return say(
-            Interrupted(
-                "stopped at once: the same command goes on from the last checkpoint, or starts where there is none.",
-                stop.signum or 2,
-            )
-        )
+    interrupted = "stopped at once: the same command goes on from the last checkpoint, or starts where there is none."
+    return answer("trainer.task", run, argv, interrupted)
 
 
 def run(argv: list[str], stop: StopRequest) -> int:
@@ -61,14 +44,6 @@ def fetch_staged(ref: str) -> str:
     folder = tempfile.mkdtemp(prefix="keras-trainer-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return fetch_model(ref, folder)
-
-
-def say(error: TrainerError) -> int:
-    """One sentence on stderr; where debugging was asked for, also where it comes from."""
-    if logging.getLogger("trainer").isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
-    print(f"trainer.task: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

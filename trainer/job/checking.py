@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.job.doors import own_spellings, split_argv
+from trainer.job.doors import parse_own, parse_rest
 from trainer.job.environment import Environment
-from trainer.job.flags import Parsed, parse, parse_groups
+from trainer.job.flags import Parsed
 from trainer.job.options import Option, model_options, setting_options
 from trainer.job.settings import Group, not_empty, setting
 from trainer.job.signature import ModelSignature
@@ -66,22 +66,13 @@ class Checking(Group):
 
 
 def parse_checking(argv: Sequence[str]) -> tuple[Checking, list[str]]:
-    """The check's own settings, and the words that are the trainer's.
-
-    Raises:
-      HelpRequested: for --help and --version.
-      UsageError: a flag cannot be used as given.
-    """
-    from trainer.job.commandline import Page
-
-    own, rest = split_argv(argv, [Checking])
-    page = Page("Check a job before time or money is spent on it.", EPILOG)
-    return Checking(**parse_groups(own, PROG, [Checking], page)), rest
+    """See `parse_own`."""
+    return parse_own(argv, Checking, PROG, "Check a job before time or money is spent on it.", EPILOG)
 
 
 def parse_checked(words: Sequence[str], environment: Environment, below: Sequence[str]) -> Parsed:
     """The job to be checked: flags given here, and below them the file's. Raises UsageError, ModelError."""
-    return parse(words, environment, PROG, below, own_spellings([Checking]))
+    return parse_rest(words, environment, Checking, PROG, below)
 
 
 def tunable(signature: ModelSignature) -> dict[str, Option]:

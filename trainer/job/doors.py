@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from trainer.job.environment import Environment
+from trainer.job.flags import Parsed, parse, parse_groups
 from trainer.job.options import Option, setting_options
 from trainer.job.settings import Group
 
+G = TypeVar("G", bound=Group)
 ASKED = ("-h", "--help", "--version")
+
+
+def parse_own(argv: Sequence[str], kind: type[G], prog: str, description: str, epilog: str) -> tuple[G, list[str]]:
+    """A door's own settings, and the words that are the trainer's.
+
+    Raises:
+      HelpRequested: for --help and --version.
+      UsageError: a flag cannot be used as given.
+    """
+    from trainer.job.commandline import Page
+
+    own, rest = split_argv(argv, [kind])
+    return kind(**parse_groups(own, prog, [kind], Page(description, epilog))), rest
+
+
+def parse_rest(
+    words: Sequence[str], environment: Environment, kind: type[Group], prog: str, below: Sequence[str]
+) -> Parsed:
+    """The job that the trainer's words say, and below them the args of a file.
+
+    Raises:
+      UsageError: a flag cannot be used as given; those of the door itself are proposed too.
+      ModelError: the model's source does not tell its parameters.
+    """
+    return parse(words, environment, prog, below, own_spellings([kind]))
 
 
 def split_argv(argv: Sequence[str], groups: Sequence[type[Group]]) -> tuple[list[str], list[str]]:

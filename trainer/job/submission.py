@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.job.doors import own_spellings, split_argv
+from trainer.job.doors import parse_own, parse_rest, split_argv
 from trainer.job.environment import Environment
 from trainer.job.errors import UsageError
-from trainer.job.flags import Parsed, parse, parse_groups
+from trainer.job.flags import Parsed, parse_groups
 from trainer.job.options import REQUIRED
 from trainer.job.prediction import shared
 from trainer.job.settings import Group, not_empty, setting
@@ -156,22 +156,13 @@ def parse_following(verb: str, argv: Sequence[str]) -> Following:
 
 
 def parse_submission(argv: Sequence[str]) -> tuple[Submission, list[str]]:
-    """The submission's own settings, and the words that are the trainer's.
-
-    Raises:
-      HelpRequested: for --help and --version.
-      UsageError: a flag cannot be used as given.
-    """
-    from trainer.job.commandline import Page
-
-    own, rest = split_argv(argv, [Submission])
-    page = Page("Send a training job, or a study of many, to Vertex AI.", EPILOG)
-    return Submission(**parse_groups(own, PROG, [Submission], page)), rest
+    """See `parse_own`."""
+    return parse_own(argv, Submission, PROG, "Send a training job, or a study of many, to Vertex AI.", EPILOG)
 
 
 def parse_sent(words: Sequence[str], below: Sequence[str]) -> Parsed:
     """The job of the container: flags given here, and below them the file's. Raises UsageError, ModelError."""
-    return parse(words, Environment(), PROG, below, own_spellings([Submission]))
+    return parse_rest(words, Environment(), Submission, PROG, below)
 
 
 def project_and_region(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.job.config import Output
-from trainer.job.doors import own_spellings, split_argv
+from trainer.job.doors import parse_own, parse_rest
 from trainer.job.environment import Environment
-from trainer.job.flags import Parsed, parse, parse_groups
+from trainer.job.flags import Parsed
 from trainer.job.prediction import shared
 from trainer.job.settings import Group, at_least, not_empty, setting
 
@@ -67,17 +67,10 @@ class Sweeping(Group):
 
 
 def parse_sweeping(argv: Sequence[str]) -> tuple[Sweeping, list[str]]:
-    """The sweep's own settings, and the words that are the trainer's.
-
-    Raises:
-      HelpRequested: for --help and --version.
-      UsageError: a flag cannot be used as given.
-    """
-    from trainer.job.commandline import Page
-
-    own, rest = split_argv(argv, [Sweeping])
-    page = Page("Run a study on this machine: many jobs, to find what suits a model.", EPILOG)
-    return Sweeping(**parse_groups(own, PROG, [Sweeping], page)), rest
+    """See `parse_own`."""
+    return parse_own(
+        argv, Sweeping, PROG, "Run a study on this machine: many jobs, to find what suits a model.", EPILOG
+    )
 
 
 def parse_trial(words: Sequence[str], flags: Sequence[str], below: Sequence[str]) -> Parsed:
@@ -87,4 +80,4 @@ def parse_trial(words: Sequence[str], flags: Sequence[str], below: Sequence[str]
       UsageError: a flag cannot be used as given; those that the sweep has itself are proposed too.
       ModelError: the model's source does not tell its parameters.
     """
-    return parse([*words, *flags], Environment(), PROG, below, own_spellings([Sweeping]))
+    return parse_rest([*words, *flags], Environment(), Sweeping, PROG, below)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.check_cases import ARG, BROKEN, JOB, STUDY, edited, filled
-from tests.runner import ROOT, Done, environ, flags, snapshot, write_project
+from tests.runner import DENSE, ROOT, Done, environ, flags, snapshot, write_project
 from trainer.check import main
 
 Check = Callable[..., Done]
@@ -276,6 +276,23 @@ def test_model_data_and_file_in_one_list(project: pathlib.Path, tmp_path: pathli
     assert broken.exit_code == 2
     assert "  --region=us-east1-b: is a zone" in broken.out
     assert "short.csv" in broken.out
+
+
+def test_a_parameter_that_only_the_study_sets_is_tried_with_a_trials_value(
+    project: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The model's metrics are known, so it was built; without the study the parameter is missing."""
+    write_project(tmp_path, DENSE.replace("units: int = 8", "units: int"))
+    spec = tmp_path / "study.json"
+    spec.write_text(json.dumps(LOCAL_STUDY))
+    done = as_a_process(tmp_path, f"--spec={spec}")
+    assert done.out.splitlines()[:2] == [
+        "errors:",
+        "  studySpec.metrics[0].metricId: the model reports no accuracy; it reports loss, mae.",
+    ]
+    alone = as_a_process(tmp_path, *flags())
+    assert (alone.exit_code, alone.out) == (2, "")
+    assert "--units is missing: build_model" in alone.err
 
 
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
 import os
@@ -9,8 +10,10 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -271,6 +274,34 @@ def test_a_report_that_fails_spoils_no_job(project: pathlib.Path, tmp_path: path
     assert [line for line in done.sentences if line.startswith("job/report.html was not written (")]
     assert read_json(copy / "job" / "result.json")["global_step"] == 61
     assert "  report " not in done.out
+
+
+def test_ctrl_c_is_no_traceback(tmp_path: pathlib.Path) -> None:
+    """The manifest is a pipe, so that the door waits for it and the moment is no matter of chance."""
+    manifest = tmp_path / "manifest.json"
+    os.mkfifo(manifest)
+    command = [sys.executable, "-m", "trainer.report", f"--job-dir={tmp_path}"]
+    with subprocess.Popen(command, env=environ(), stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 100
+        while (writing := open_if_read(manifest)) is None:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+        os.close(writing)
+    assert process.returncode == 130
+    assert err == "trainer.report: stopped: no page was written.\n"
+
+
+def open_if_read(pipe: pathlib.Path) -> int | None:
+    """Open a pipe for writing once somebody reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise
 
 
 def test_help_loads_no_tensorflow() -> None:

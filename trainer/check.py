@@ -14,6 +14,7 @@ from trainer.cloud.request import file_arguments, with_job_dir
 from trainer.cloud.rules import BUCKET, check_spec
 from trainer.cloud.schema import wrong_values
 from trainer.cloud.specs import Spec, read_spec
+from trainer.cloud.trials import first_trial, tuned
 from trainer.door import answer
 from trainer.job.checking import parse_checked, parse_checking, tunable
 from trainer.job.environment import Environment
@@ -86,7 +87,8 @@ def check(
       region, bucket_location, via: as for `rules.check_spec`.
       local: whether to build the model and train a step here.
     """
-    here, metrics = _local(parsed, environment) if local and parsed else ([], ())
+    tried, untold = first_trial(spec, parsed) if parsed else (None, [])
+    here, metrics = _local(tried, environment) if local and tried else ([], ())
     if spec is None:
         return here
     there = check_spec(
@@ -99,7 +101,7 @@ def check(
         bucket_location=bucket_location,
         via=via,
     )
-    return there + here
+    return there + untold + here
 
 
 def cost_lines(spec: Spec | None, prices: Prices | None) -> list[str]:
@@ -130,21 +132,21 @@ def _parsed(words: list[str], spec: Spec | None, environment: Environment, found
         return None
     below = file_arguments(spec) if spec else []
     try:
-        return parse_checked(words, environment, below)
+        return parse_checked(words, environment, below, tuned(spec))
     except ModelError as error:
         found.append(Finding.of_error("--model", error))
     except UsageError:
-        wrong = _mistake_in(below, environment)
+        wrong = _mistake_in(below, environment, tuned(spec))
         if wrong is None:
             raise
         found.append(wrong)
     return None
 
 
-def _mistake_in(args: list[str], environment: Environment) -> Finding | None:
+def _mistake_in(args: list[str], environment: Environment, elsewhere: frozenset[str]) -> Finding | None:
     """What the trainer says to the file's args alone."""
     try:
-        parse_checked([], environment, args)
+        parse_checked([], environment, args, elsewhere)
     except (UsageError, ModelError) as error:
         return Finding.of_error("args", error)
     return None

@@ -33,8 +33,9 @@ def run(argv: list[str], stop: StopRequest) -> int:
     log, is_quiet = logging.getLogger("trainer"), settings.verbosity == "quiet"
     for note in plan.notes:
         log.info("%s.", note)
-    records = run_sweep(plan, stop, Table(plan, is_quiet))
-    for line in end_sweep(plan, records, is_quiet):
+    table = Table(plan, is_quiet)
+    records = run_sweep(plan, stop, table)
+    for line in end_sweep(plan, records, is_quiet or table.is_whole):
         print(line)
     return 0
 

@@ -70,6 +70,21 @@ def test_on_a_terminal_the_table_is_drawn_over_itself(plan: SweepPlan) -> None:
     assert screen.getvalue().endswith("x=0.7 kind=a\n")
 
 
+def test_a_table_that_stands_on_the_screen_is_not_said_again(plan: SweepPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", Terminal())
+    drawn, logged = Table(plan, stream=Terminal()), Table(plan, stream=io.StringIO())
+    for table in (drawn, logged):
+        table.show(RECORDS)
+    assert (drawn.is_whole, logged.is_whole) == (True, False)
+    monkeypatch.setenv("LINES", "9")
+    drawn.show(RECORDS[:-1])
+    assert not drawn.is_whole  # the first rows were left out
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    whole = Table(plan, stream=Terminal())
+    whole.show(RECORDS[:2])
+    assert not whole.is_whole  # the end's words go to a file, which has no table yet
+
+
 def test_many_trials_fit_a_terminal(plan: SweepPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "10")
     monkeypatch.setenv("COLUMNS", "40")
@@ -84,7 +99,8 @@ def test_many_trials_fit_a_terminal(plan: SweepPlan, monkeypatch: pytest.MonkeyP
 def test_in_a_log_each_change_is_a_line(plan: SweepPlan, caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("trainer")
     logger.addHandler(caplog.handler)
-    before, logger.level = logger.level, logging.INFO
+    before = logger.level
+    logger.setLevel(logging.INFO)
     try:
         table = Table(plan, stream=io.StringIO())
         begun = Record(1, RECORDS[0].values)
@@ -93,7 +109,7 @@ def test_in_a_log_each_change_is_a_line(plan: SweepPlan, caplog: pytest.LogCaptu
         Table(plan, quiet=True, stream=io.StringIO()).show(RECORDS)
     finally:
         logger.removeHandler(caplog.handler)
-        logger.level = before
+        logger.setLevel(before)
     assert list(dict.fromkeys(caplog.messages)) == [
         "trial 1: starts: x=0.125 kind=a",
         "trial 1: step 10: score 0.25 after 1 s",

@@ -52,6 +52,15 @@ RULES = {
         {},
         {"pixel_input": ("pixel_0", "pixel_1", "pixel_2")},
     ),
+    "a numbered column that is another input's": (
+        {"p": row(2), "p_2": row(1)},
+        {"p_0": FLOAT, "p_1": FLOAT, "p_2": FLOAT},
+        {},
+        {"p": ("p_0", "p_1"), "p_2": ("p_2",)},
+    ),
+    "the first of many numbered columns, when asked for": (
+        {"p": row(2)}, {"p_0": FLOAT, "p_1": FLOAT, "p_2": FLOAT}, {"p": ("p_0", "p_1")}, {"p": ("p_0", "p_1")}
+    ),
     "numbered columns of two inputs": (
         {"a": row(2), "b": row(1)},
         {"a_0": FLOAT, "a_1": FLOAT, "b_0": FLOAT},
@@ -123,6 +132,11 @@ MISMATCHES = {
     "one number is missing": (
         {"p": row(3)}, {"p_0": FLOAT, "p_2": FLOAT}, {}, "its inputs are p, the features are p_0, p_2"
     ),
+    "more numbered columns than places": (
+        {"p_input": row(2), "q": row(1)}, {"p_0": FLOAT, "p_1": FLOAT, "p_2": FLOAT, "q": FLOAT, "p_x": TEXT}, {},
+        "the model's input p_input takes 2 numbers in each row but the data has 3, p_0, p_1, ...: change the model's "
+        "input shape, or name those that are meant with --feature-map=p_input=COLUMN+COLUMN.",
+    ),
     "no feature at all": ({"a": row(1)}, {}, {}, "the features are none; name columns after the inputs, or try "
                           "--feature-map a=COLUMN"),
     "text for numbers": (
@@ -151,6 +165,10 @@ MISMATCHES = {
     "a map that stacks rows": (
         {"a": row(2)}, {"x": row(1), "y": FLOAT}, {"a": ("x", "y")},
         "--feature-map=a=x+y: x is not a single number in each row",
+    ),
+    "a map that names a column twice": (
+        {"a": row()}, {"x": FLOAT, "y": FLOAT}, {"a": ("x", "y", "x")},
+        "--feature-map=a=x+y+x: x stands there twice: name each column once.",
     ),
     "a map of an unknown input": (
         {"a": row(1)}, {"x": FLOAT}, {"b": ("x",)}, "--feature-map=b=x: the model has no input b; its inputs are a."

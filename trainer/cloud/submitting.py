@@ -13,6 +13,7 @@ from trainer.cloud.package import ModelFiles, build_sdist, package_url, project_
 from trainer.cloud.request import Request, Wishes, build_request, file_arguments, with_job_dir
 from trainer.cloud.schema import wrong_values
 from trainer.cloud.specs import Spec, read_spec
+from trainer.cloud.trials import tuned
 from trainer.cloud.vertex import JobName
 from trainer.job.config import Job
 from trainer.job.errors import UsageError
@@ -64,7 +65,7 @@ def plan(settings: Submission, words: list[str], environ: Mapping[str, str], scr
     """
     spec = read_spec(settings.spec)
     refuse_unreadable(spec)
-    parsed = parse_sent(words, file_arguments(spec))
+    parsed = parse_sent(words, file_arguments(spec), tuned(spec))
     job = with_job_dir(spec, parsed.job, replaces=parsed.sources["job_dir"] == "flag")
     staging = (settings.staging or f"{job.output.job_dir}/staging").rstrip("/")
     model = ModelFiles.of(job.model.model)

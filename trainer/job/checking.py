@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,9 +70,11 @@ def parse_checking(argv: Sequence[str]) -> tuple[Checking, list[str]]:
     return parse_own(argv, Checking, PROG, "Check a job before time or money is spent on it.", EPILOG)
 
 
-def parse_checked(words: Sequence[str], environment: Environment, below: Sequence[str]) -> Parsed:
+def parse_checked(
+    words: Sequence[str], environment: Environment, below: Sequence[str], elsewhere: Collection[str] = ()
+) -> Parsed:
     """The job to be checked: flags given here, and below them the file's. Raises UsageError, ModelError."""
-    return parse_rest(words, environment, Checking, PROG, below)
+    return parse_rest(words, environment, Checking, PROG, below, elsewhere)
 
 
 def tunable(signature: ModelSignature) -> dict[str, Option]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from trainer.job.environment import Environment
@@ -28,15 +28,20 @@ def parse_own(argv: Sequence[str], kind: type[G], prog: str, description: str, e
 
 
 def parse_rest(
-    words: Sequence[str], environment: Environment, kind: type[Group], prog: str, below: Sequence[str]
+    words: Sequence[str],
+    environment: Environment,
+    kind: type[Group],
+    prog: str,
+    below: Sequence[str],
+    elsewhere: Collection[str] = (),
 ) -> Parsed:
-    """The job that the trainer's words say, and below them the args of a file.
+    """The job that the trainer's words say, and below them the args of a file; `elsewhere` as for `flags.parse`.
 
     Raises:
       UsageError: a flag cannot be used as given; those of the door itself are proposed too.
       ModelError: the model's source does not tell its parameters.
     """
-    return parse(words, environment, prog, below, own_spellings([kind]))
+    return parse(words, environment, prog, below, own_spellings([kind]), elsewhere=elsewhere)
 
 
 def split_argv(argv: Sequence[str], groups: Sequence[type[Group]]) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@
     |-- ModelError        2   the model module, what it builds, or what conversion would lose
     |-- DataError         2   input files: missing, empty, wrong columns, bad rows
     |-- JobDirError       2   the job directory belongs to another run
-    |-- TrainingFailed    3   training itself went wrong (a NaN loss)
+    |-- TrainingFailed    3   training itself went wrong (a NaN loss), or a trial had nothing to tell its tuner
     |-- VerificationFailed 4  an export predicts something else than the model
     |-- StorageFailed     5   disk full, not writable, checkpoints that cannot be read
     |-- CloudError        6   the cloud service failed or refused, or a job there did

@@ -6,7 +6,7 @@ flags too, so the model is looked up first, its source read (not run), and then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,7 @@ def parse(
     below: Sequence[str] = (),
     others: Sequence[str] = (),
     fetch: Callable[[str], str] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Parsed:
     """Parse a command line.
 
@@ -79,6 +80,7 @@ def parse(
       below: a second command line, of a file, for what neither `argv` nor the environment says.
       others: flags of another door, to propose for one that nobody knows.
       fetch: for a model in Cloud Storage, see `read_signature`.
+      elsewhere: hyperparameters that get their values later, such as a study's: no default is needed for them.
 
     Raises:
       HelpRequested: for --help and --version.
@@ -100,7 +102,7 @@ def parse(
     said.add("environment", _of_environment(environment, options))
     said.add("config", _of_config(config, options, signature))
     said.add("below", _of_flags(_words_below(parser, below), options))
-    return _parsed(said, signature)
+    return _parsed(said, signature, elsewhere)
 
 
 def parse_groups(argv: Sequence[str], prog: str, groups: Sequence[type[Group]], page: Page) -> dict[str, Any]:
@@ -158,12 +160,12 @@ def _words_below(parser: Any, below: Sequence[str]) -> dict[str, list[Given]]:
     return words
 
 
-def _parsed(said: _Values, signature: ModelSignature) -> Parsed:
+def _parsed(said: _Values, signature: ModelSignature, elsewhere: Collection[str]) -> Parsed:
     if said.sources.get("export_dir") == "environment" and "final" not in said.values.get("exporters", ("final",)):
         del said.values["export_dir"], said.sources["export_dir"]  # every cloud job has one, read or not
     names = [each.name for each in signature.parameters]
     for each in signature.parameters:
-        if each.required and each.name not in said.values:
+        if each.required and each.name not in said.values and each.name not in elsewhere:
             expected = each.kind.expected if each.kind else "a value"
             raise UsageError(
                 f"{each.flag} is missing: {signature.function} in {signature.defined_in} has no default for it; "

@@ -22,6 +22,7 @@ exit codes:
   0        done
   2        no job has made the folder, or a flag cannot be used as given
   5        disk full, a folder not writable
+  130,143  stopped by Ctrl-C or SIGTERM
 
 examples:
   {prog} runs/place_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,9 +160,9 @@ def parse_submission(argv: Sequence[str]) -> tuple[Submission, list[str]]:
     return parse_own(argv, Submission, PROG, "Send a training job, or a study of many, to Vertex AI.", EPILOG)
 
 
-def parse_sent(words: Sequence[str], below: Sequence[str]) -> Parsed:
+def parse_sent(words: Sequence[str], below: Sequence[str], elsewhere: Collection[str] = ()) -> Parsed:
     """The job of the container: flags given here, and below them the file's. Raises UsageError, ModelError."""
-    return parse_rest(words, Environment(), Submission, PROG, below)
+    return parse_rest(words, Environment(), Submission, PROG, below, elsewhere)
 
 
 def project_and_region(

@@ -18,15 +18,15 @@ from trainer.sweeps.table import best_of, in_words, rows, shown
 BY_SELECTION = {"last": ("final", "best", "latest"), "best": ("best", "final", "latest")}
 
 
-def end_sweep(plan: SweepPlan, records: Sequence[Record], quiet: bool) -> list[str]:
-    """Write sweep.json and sweep.html; the end's words. Raises TrainingFailed or StorageFailed."""
+def end_sweep(plan: SweepPlan, records: Sequence[Record], brief: bool) -> list[str]:
+    """Write sweep.json and sweep.html; the end's words, `brief` without table. Raises TrainingFailed, StorageFailed."""
     with storage_explained(plan.folder):
         put_summary(plan, records)
         write_page(plan, records)
-    return closing_lines(plan, records, quiet)
+    return closing_lines(plan, records, brief)
 
 
-def closing_lines(plan: SweepPlan, records: Sequence[Record], quiet: bool) -> list[str]:
+def closing_lines(plan: SweepPlan, records: Sequence[Record], brief: bool) -> list[str]:
     """The end's words. Raises TrainingFailed where no trial has a value."""
     best = best_of(records, plan.study.sign)
     counts = Counter(each.state for each in records)
@@ -35,7 +35,7 @@ def closing_lines(plan: SweepPlan, records: Sequence[Record], quiet: bool) -> li
         raise TrainingFailed(
             f"no trial has a finite {plan.study.metric} ({told}): see the logs in {plan.trials_dir}/*/trial.log."
         )
-    table = [] if quiet else [*(f"  {line}" for line in rows(plan, records)), ""]
+    table = [] if brief else [*(f"  {line}" for line in rows(plan, records)), ""]
     facts = [
         ("parameters", in_words(best.values)),
         ("export", export_of(plan, best) or "none"),

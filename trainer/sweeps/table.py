@@ -32,11 +32,15 @@ class Table:
             return
         if self._stream.isatty():
             self._draw(records)
-        else:
-            for record in records:
-                for line in self._changes(record):
-                    LOG.info("trial %d: %s", record.number, line)
-                self._known[record.number] = record
+        for record in records:
+            for line in [] if self._stream.isatty() else self._changes(record):
+                LOG.info("trial %d: %s", record.number, line)
+            self._known[record.number] = record
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows stand on the terminal that the end's words go to."""
+        return len(self._drawn) == len(self._known) + 1 and sys.stdout.isatty()
 
     def _draw(self, records: Sequence[Record]) -> None:
         columns, height = shutil.get_terminal_size()

@@ -30,7 +30,7 @@ def map_inputs(
     """
     _check_feature_map(inputs, features, feature_map)
     mapped = {
-        name: tuple(feature_map[name]) if name in feature_map else _match(name, spec, features, len(inputs) == 1)
+        name: tuple(feature_map[name]) if name in feature_map else _match(name, spec, features, inputs)
         for name, spec in inputs.items()
     }
     missed = [name for name, found in mapped.items() if not found]
@@ -46,12 +46,14 @@ def base_name(name: str) -> str:
     return name.removesuffix(SUFFIX)
 
 
-def _match(name: str, spec: Spec, features: Mapping[str, Spec], only: bool) -> tuple[str, ...]:
+def _match(name: str, spec: Spec, features: Mapping[str, Spec], inputs: Mapping[str, Spec]) -> tuple[str, ...]:
+    only = len(inputs) == 1
     for candidate in (name, base_name(name)):
         if candidate in features:
             return (candidate,)
         numbered = tuple(f"{candidate}_{index}" for index in range(width_of(spec[1]) or 0))
         if numbered and all(each in features for each in numbered):
+            _refuse_more(name, candidate, numbered, features, inputs)
             return numbered
     if only and len(features) == 1:
         return tuple(features)
@@ -59,6 +61,20 @@ def _match(name: str, spec: Spec, features: Mapping[str, Spec], only: bool) -> t
     if only and features and scalar and width_of(spec[1]) == len(features):
         return tuple(features)
     return ()
+
+
+def _refuse_more(
+    name: str, stem: str, numbered: Sequence[str], features: Mapping[str, Spec], inputs: Mapping[str, Spec]
+) -> None:
+    """Taking the first columns of many would train, and well enough for nobody to notice."""
+    following = f"{stem}_{len(numbered)}"
+    if following in features and following not in inputs:
+        count = sum(feature.removeprefix(f"{stem}_").isdigit() for feature in features)
+        raise DataError(
+            f"the model's input {name} takes {len(numbered)} numbers in each row but the data has {count}, {stem}_0, "
+            f"{stem}_1, ...: change the model's input shape, or name those that are meant with "
+            f"--feature-map={name}=COLUMN+COLUMN."
+        )
 
 
 def width_of(shape: Shape) -> int | None:
@@ -74,6 +90,8 @@ def _check_feature_map(
         if name not in inputs:
             raise DataError(f"{given}: the model has no input {name}; its inputs are {_listed(inputs)}.")
         for column in columns:
+            if columns.count(column) > 1:
+                raise DataError(f"{given}: {column} stands there twice: name each column once.")
             if column not in features:
                 raise DataError(f"{given}: there is no feature {column}; the features are {_listed(features)}.")
 

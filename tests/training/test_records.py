@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,14 @@ def test_a_reader_sees_whole_files_and_so_does_who_comes_after_a_kill(tmp_path: 
         assert writer.stdout
         assert writer.stdout.readline() == b"ready\n"
         try:
-            seen = [read_json(path) for _ in range(300)]
+            seen, end = [], time.monotonic() + 60
+            while len(seen) < 300 or seen[-1] == [0]:  # a busy machine may let the writer wait
+                seen.append(read_json(path))
+                assert time.monotonic() < end
         finally:
             writer.send_signal(signal.SIGKILL)
     for value in (*seen, read_json(path)):
         assert value == [0] or (len(value) == 5000 and len(set(value)) == 1)
-    assert seen[-1] != [0]
 
 
 def test_evaluations_are_kept_in_the_order_of_steps_each_step_once(tmp_path: Path) -> None:

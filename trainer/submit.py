@@ -77,7 +77,7 @@ def checked(plan: Plan) -> list[Finding]:
     from trainer.check import check, report
     from trainer.cloud import submitting
     from trainer.cloud.costs import read_prices
-    from trainer.cloud.registry import check_images
+    from trainer.cloud.registry import look_at
     from trainer.cloud.rules import check_labels
 
     settings, region = plan.settings, plan.request.region
@@ -92,8 +92,9 @@ def checked(plan: Plan) -> list[Finding]:
         via=None if settings.via == "auto" else settings.via,
         local=not settings.dry_run,
     )
-    found += [] if settings.dry_run else check_images(submitting.images(plan))
-    print(report(found, plan.sent_spec, prices), file=sys.stderr, flush=True)
+    missing, unknown = look_at(submitting.images(plan), ask=not settings.dry_run)
+    found += missing
+    print("\n".join([report(found, plan.sent_spec, prices), *unknown]), file=sys.stderr, flush=True)
     return found
 
 

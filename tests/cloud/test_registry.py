@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainer.cloud.registry import build_commands, check_images, is_there
+from trainer.cloud.registry import build_commands, is_there, look_at
 
 HOST = "us-central1-docker.pkg.dev"
 DIGEST = f"sha256:{'a' * 64}"
@@ -59,7 +59,20 @@ def test_a_registry_that_does_not_answer_says_nothing(monkeypatch: pytest.Monkey
 
 def test_a_missing_image_is_an_error_with_the_commands_that_make_it() -> None:
     missing = f"{HOST}/p/images/trainer:2"
-    (found,) = check_images([missing, missing, f"{HOST}/p/images/trainer:1"])
+    [found], unknown = look_at([missing, missing, f"{HOST}/p/images/trainer:1"])
     assert found.level == "error"
     assert found.said.endswith(f"docker build --tag={missing} . && docker push {missing}.")
+    assert unknown == []
     assert build_commands("a b") == ["docker build --tag='a b' .", "docker push 'a b'"]
+
+
+@pytest.mark.parametrize(("uri", "ask"), [(f"{HOST}/p/secret/trainer:1", True), (f"{HOST}/p/images/trainer:2", False)])
+def test_where_it_cannot_be_told_the_commands_are_shown(uri: str, ask: bool) -> None:
+    assert look_at([uri, uri], ask) == (
+        [],
+        [
+            f"{uri}: not known whether it is in its registry; in a checkout of this project these put it there:",
+            f"  docker build --tag={uri} .",
+            f"  docker push {uri}",
+        ],
+    )

@@ -77,9 +77,10 @@ def test_a_sweep_ends_with_the_best_trial(tmp_path: pathlib.Path) -> None:
         [line] = starts(plan, number)
         assert ("depth" in line) == (each.values["kind"] == "deep")
         assert line.split()[1] == "1"  # threads
-    lines = end_sweep(plan, list(records.values()), quiet=False)
+    lines = end_sweep(plan, list(records.values()), brief=False)
     best = max(records, key=lambda number: records[number].value or 0)
     assert f"best of 8 trials (8 completed): trial {best}, score" in "\n".join(lines)
+    assert end_sweep(plan, list(records.values()), brief=True) == lines[-6:]  # without the table of trials
     summary = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert (summary["best"], len(summary["trials"])) == (best, 8)
 
@@ -148,7 +149,7 @@ def test_nan_is_the_worst_and_no_failure(tmp_path: pathlib.Path) -> None:
     records = sweep(plan)
     assert [each.state for each in records.values()] == ["completed", "completed"]
     assert records[2].value == -float("inf")
-    assert "trial 1, score" in "\n".join(end_sweep(plan, list(records.values()), quiet=True))
+    assert "trial 1, score" in "\n".join(end_sweep(plan, list(records.values()), brief=True))
 
 
 def test_the_best_measurement_counts_where_the_study_says_so(tmp_path: pathlib.Path) -> None:

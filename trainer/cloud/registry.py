@@ -50,15 +50,25 @@ def is_there(uri: str) -> bool | None:
     return {200: True, 404: False}.get(answer.status_code)
 
 
-def check_images(uris: list[str]) -> list[Finding]:
-    """An error for each image that is certainly not there."""
-    return [
-        Finding(
-            "error",
-            "imageUri",
-            f"{uri} is not in its registry",
-            f"put it there from a checkout of this project: {' && '.join(build_commands(uri))}",
-        )
-        for uri in dict.fromkeys(uris)
-        if is_there(uri) is False
-    ]
+def look_at(uris: list[str], ask: bool = True) -> tuple[list[Finding], list[str]]:
+    """An error for each image that is certainly not there; lines that show how to make those of which nothing is known.
+
+    `ask`: whether to ask the registries, which takes credentials.
+    """
+    there = {uri: is_there(uri) if ask else None for uri in dict.fromkeys(uris)}
+    missing = [_missing(uri) for uri, found in there.items() if found is False]
+    return missing, [line for uri, found in there.items() if found is None for line in _unknown(uri)]
+
+
+def _missing(uri: str) -> Finding:
+    return Finding(
+        "error",
+        "imageUri",
+        f"{uri} is not in its registry",
+        f"put it there from a checkout of this project: {' && '.join(build_commands(uri))}",
+    )
+
+
+def _unknown(uri: str) -> list[str]:
+    head = f"{uri}: not known whether it is in its registry; in a checkout of this project these put it there:"
+    return [head, *(f"  {line}" for line in build_commands(uri))]

@@ -231,6 +231,11 @@ def test_bad_records_among_the_first_do_not_hide_what_a_feature_holds(tmp_path: 
         found.check_sample(INT)
 
 
+def test_a_default_keeps_its_nul(tmp_path: Path) -> None:
+    column = {"a": Column("string", (2,), "\0")}
+    assert read(tmp_path, *examples({"a": []})).first_values(column, 1) == [{"a": ["\0", "\0"]}]
+
+
 def test_find_other_value_names_the_first_unknown_one(tmp_path: Path) -> None:
     found = read(tmp_path, *examples({"a": "x"}, {"a": "ü"}, {}))
     with pytest.raises(DataError, match=r"record 2, column a: found 'ü', a label that the training files"):

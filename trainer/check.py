@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+from trainer.cloud.cluster_rules import check_cluster
 from trainer.cloud.costs import Prices, machine_hours, price_lines, read_prices
 from trainer.cloud.request import file_arguments, with_job_dir
 from trainer.cloud.rules import BUCKET, check_spec
@@ -51,7 +52,6 @@ def examine(argv: list[str], stop: StopRequest) -> int:
     prices = read_prices(settings.prices) if settings.prices else None
     spec, found = _read(settings.spec)
     environment = Environment() if spec else Environment.from_environ(os.environ)
-    environment.refuse_cluster()
     parsed = None if found else _parsed(words, spec, environment, found)
     if spec and parsed:
         spec, parsed = _with_job_dir(spec, parsed, found)
@@ -101,6 +101,8 @@ def check(
         bucket_location=bucket_location,
         via=via,
     )
+    if parsed and spec.kind != "legacy":
+        there += check_cluster(spec.pools, parsed.job.distribution.strategy)
     return there + untold + here
 
 

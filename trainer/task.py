@@ -22,15 +22,13 @@ def run(argv: list[str], stop: StopRequest) -> int:
     """Run the job that the flags describe. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     environment = Environment.from_environ(os.environ)
     parsed = parse(argv, environment, fetch=fetch_staged)
-    environment.refuse_cluster()
-    # Estimator reads it too, and given a lone chief it trains without a single evaluation or export
-    os.environ.pop("TF_CONFIG", None)
+    os.environ.pop("TF_CONFIG", None)  # the Estimator reads it too: it gets it where it is to, in its canonical form
     from trainer import quiet  # what follows takes seconds: parsing and --help do without
 
     quiet.set_up(parsed.job.output.verbosity)
-    from trainer.training.loop import train_and_evaluate
+    from trainer.training.roles import take_part
 
-    return train_and_evaluate(parsed, environment, stop)
+    return take_part(parsed, environment, stop)
 
 
 def fetch_staged(ref: str) -> str:

@@ -38,8 +38,6 @@ BROKEN_JOBS = [
         pools(1, 1, 1, 3), f"{POOLS}[3].replicaCount", "the evaluator, of which there is one", id="evaluators"
     ),
     pytest.param(pools(1, 0), f"{POOLS}[1].replicaCount", "write {} in place of the pool", id="no workers"),
-    pytest.param(pools(1, 2), POOLS, "this version trains on one machine; give the job a single", id="a cluster"),
-    pytest.param(pools(1, None, None, 1), POOLS, "TF_CONFIG names a cluster of 2 tasks (chief, evaluator)", id="evals"),
     pytest.param(pools(1.5), f"{POOLS}[0].replicaCount", "is no whole number", id="half a machine"),
     pytest.param(drop(POOLS, 0, "replicaCount"), f"{POOLS}[0].replicaCount", "add replicaCount: 1", id="no count"),
     pytest.param(drop(POOLS, 0, "machineSpec"), MACHINE, "add machineSpec", id="no machineSpec"),

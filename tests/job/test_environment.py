@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from trainer.job.cluster import Cluster
 from trainer.job.environment import Environment
 from trainer.job.errors import UsageError
 
@@ -25,12 +26,12 @@ def test_everything_set() -> None:
             "AIP_TENSORBOARD_LOG_DIR": "gs://b/logs",
             "CLOUD_ML_TRIAL_ID": "7",
             "CLOUD_ML_HP_METRIC_FILE": "/var/hypertune/output.metrics",
-            "TF_CONFIG": '{"cluster": {"chief": ["a:1"]}}',
+            "TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
         }
     )
     assert environment.trial_id == "7"
     assert environment.hp_metric_file == "/var/hypertune/output.metrics"
-    assert environment.tf_config == {"cluster": {"chief": ["a:1"]}}
+    assert environment.cluster == Cluster("a:1", ("b:1",), role="worker")
     assert environment.settings == {
         "AIP_CHECKPOINT_DIR": "gs://b/checkpoints",
         "AIP_MODEL_DIR": "gs://b/model/",

@@ -9,8 +9,6 @@ from typing import Any
 from trainer.cloud.images import availability, spelling
 from trainer.cloud.machine_rules import check_machine, is_tpu
 from trainer.cloud.schema_values import whole
-from trainer.job.environment import Environment
-from trainer.job.errors import UsageError
 from trainer.job.findings import Finding
 
 ROLES = ("chief", "worker", "ps", "evaluator")  # by position: the API has no other name for them
@@ -34,7 +32,6 @@ def check_pools(job_spec: Mapping[str, Any], inside: str, today: date, via: str 
             yield from _pool(pool, number, f"{where}[{number}]", today, via)
     filled = [pool if isinstance(pool, Mapping) else {} for pool in pools[: len(ROLES)]]
     yield from _tpus(filled, where)
-    yield from _cluster(filled, where)
 
 
 def _pool(pool: Mapping[str, Any], number: int, where: str, today: date, via: str | None) -> Iterator[Finding]:
@@ -121,16 +118,3 @@ def _tpus(pools: list[Mapping[str, Any]], where: str) -> Iterator[Finding]:
     if tpus and filled != [0]:
         problem = f"TPUs in {', '.join(f'pool {number}' for number in tpus)}, and a job on TPUs has one pool in all"
         yield Finding("error", where, problem, "keep the pool with the TPU alone, as the first, with replicaCount: 1")
-
-
-def _cluster(pools: list[Mapping[str, Any]], where: str) -> Iterator[Finding]:
-    """What this version of the trainer would answer to the TF_CONFIG that these pools make."""
-    counts = {role: whole(pool.get("replicaCount")) or 0 for role, pool in zip(ROLES, pools, strict=False) if pool}
-    tasks = {role: ["host:2222"] * min(count, 1000) for role, count in counts.items() if count > 0}
-    if tasks.keys() == {"chief"}:
-        return
-    try:
-        Environment(tf_config={"cluster": tasks}).refuse_cluster()
-    except UsageError as error:
-        problem, _, remedy = str(error).rstrip(".").rpartition(", so ")
-        yield Finding("error", where, f"each replica would end with: {problem}", remedy)

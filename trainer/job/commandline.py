@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ exit codes:
   3        training failed, such as by a NaN loss
   4        an export does not predict what the model predicts
   5        disk full, a folder not writable, no checkpoint that can be read
+  134      one of several processes has done no step for --stall-secs
   130,143  stopped by Ctrl-C or SIGTERM; the same command resumes
 
 examples:
@@ -87,7 +89,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         flags = [flag for flag in action.option_strings if "_" not in flag]
-        return ", ".join(flags) + (f" {action.metavar}" if action.metavar else "")
+        whole = ", ".join(flags) + (f" {action.metavar}" if action.metavar else "")
+        if len(whole) + 2 <= self._width:
+            return whole
+        lines = textwrap.wrap(whole.replace("|", "| "), self._width - 6, break_on_hyphens=False)  # many choices
+        return "\n      ".join(line.replace("| ", "|") for line in lines)
 
 
 def build_parser(

@@ -147,7 +147,60 @@ class Training(Group):
     )
     seed: int = setting(0, help="seed of weights, dropout and shuffling", check=at_least(0, below=2**31))
     deterministic: bool = setting(False, help="the same numbers in every run with the same seed; slower")
-    strategy: Literal["none", "one_device"] = setting("none", help="how the work is spread over devices")
+    early_stop_metric: str | None = setting(
+        None, help="stop when this metric of the evaluations gets no better", check=not_empty, unset="train to the end"
+    )
+    early_stop_patience: int = setting(
+        3, help="how many evaluations in a row may be no better, with --early-stop-metric", check=at_least(1)
+    )
+
+
+@dataclass(frozen=True)
+class Distribution(Group):
+    """Distribution"""
+
+    strategy: Literal[
+        "auto",
+        "none",
+        "one_device",
+        "mirrored",
+        "central_storage",
+        "multi_worker_mirrored",
+        "parameter_server",
+        "tpu",
+    ] = setting("auto", help="how the work is spread over devices and machines; auto goes by what is there and says so")
+    cpu_devices: int | None = setting(
+        None,
+        help="take the CPU for so many devices, to try several replicas without GPUs",
+        check=at_least(1),
+        unset="one",
+    )
+    require_accelerator: bool = setting(False, help="refuse to train where there is no GPU and no TPU")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] | None = setting(
+        None, help="what layers compute in; weights stay float32", unset="what the module sets, else float32"
+    )
+    xla: bool = setting(False, help="compile the graph with XLA")
+    intra_op_threads: int | None = setting(
+        None, help="threads that one operation may use", check=at_least(1), unset="one for each CPU"
+    )
+    inter_op_threads: int | None = setting(
+        None, help="operations that may run at a time", check=at_least(1), unset="one for each CPU"
+    )
+    evaluated_by: Literal["auto", "chief", "evaluator"] = setting(
+        "auto", help="which process of a cluster evaluates and exports; auto: the evaluator where there is one"
+    )
+    stall_secs: float = setting(
+        600.0,
+        help="end a process of a cluster that has done no step for so long, with the stacks of its threads",
+        check=more_than_zero,
+    )
+    tpu: str | None = setting(
+        None,
+        help="which TPU: its name, local, or rehearse, which takes the TPU's path through the code on the CPU",
+        check=not_empty,
+        unset="the machine's own",
+    )
+    iterations_per_loop: int = setting(100, help="steps that a TPU does on its own", check=at_least(1))
 
 
 @dataclass(frozen=True)
@@ -234,6 +287,7 @@ GROUPS: dict[str, type[Group]] = {
     "model": Model,
     "data": Data,
     "training": Training,
+    "distribution": Distribution,
     "evaluation": Evaluation,
     "output": Output,
 }
@@ -250,6 +304,7 @@ class Job:
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     training: Training = field(default_factory=Training)
+    distribution: Distribution = field(default_factory=Distribution)
     evaluation: Evaluation = field(default_factory=Evaluation)
     output: Output = field(default_factory=Output)
     hyperparameters: tuple[tuple[str, object], ...] = ()

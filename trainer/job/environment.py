@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from trainer.job.cluster import Cluster, read_cluster
 from trainer.job.errors import UsageError
 
 
@@ -17,8 +16,8 @@ class Environment:
     """What the process was told from outside; the empty one is a laptop's.
 
     `checkpoint_dir`, `model_dir` and `log_dir` are folders a managed service gives a job; `trial_id` tells the trials
-    of one study apart; `hp_metric_file` (absolute) is where their tuner looks for metrics; `tf_config` is the parsed
-    TF_CONFIG of a cluster; `command` is how the user called us, for the commands we propose.
+    of one study apart; `hp_metric_file` (absolute) is where their tuner looks for metrics; `cluster` is
+    who else takes part, None for this machine alone; `command` is how the user called us, for the commands we propose.
     """
 
     checkpoint_dir: str | None = None
@@ -26,7 +25,7 @@ class Environment:
     log_dir: str | None = None
     trial_id: str | None = None
     hp_metric_file: str | None = None
-    tf_config: Mapping[str, Any] | None = None
+    cluster: Cluster | None = None
     command: str = "python -m trainer.task"
 
     @classmethod
@@ -34,7 +33,8 @@ class Environment:
         """Read it from `os.environ` or the like; a variable that is set but empty counts as not set.
 
         Raises:
-          UsageError: TF_CONFIG is not a JSON object, the trial id is no plain name, or the metric file is not local.
+          UsageError: TF_CONFIG or CLUSTER_SPEC cannot be used, the trial id is no plain name, or the metric file is not
+            local.
         """
         return cls(
             checkpoint_dir=environ.get("AIP_CHECKPOINT_DIR") or None,
@@ -42,7 +42,7 @@ class Environment:
             log_dir=environ.get("AIP_TENSORBOARD_LOG_DIR") or None,
             trial_id=_trial_id(environ.get("CLOUD_ML_TRIAL_ID", "")),
             hp_metric_file=_hp_metric_file(environ.get("CLOUD_ML_HP_METRIC_FILE", "")),
-            tf_config=_tf_config(environ.get("TF_CONFIG", "")),
+            cluster=read_cluster(environ.get("TF_CONFIG"), environ.get("CLUSTER_SPEC")),
             command=shlex.quote(environ["TRAINER_COMMAND"]) if environ.get("TRAINER_COMMAND") else cls.command,
         )
 
@@ -50,19 +50,6 @@ class Environment:
     def has_tuner(self) -> bool:
         """Whether a tuner started this job, and waits for its metrics."""
         return self.trial_id is not None or self.hp_metric_file is not None
-
-    def refuse_cluster(self) -> None:
-        """Refuse a TF_CONFIG with more than one task. Raises UsageError.
-
-        A cluster of a lone chief is this machine alone.
-        """
-        cluster = (self.tf_config or {}).get("cluster", {})
-        tasks = sum(len(addresses) for addresses in cluster.values())
-        if tasks > 1:
-            raise UsageError(
-                f"TF_CONFIG names a cluster of {tasks} tasks ({', '.join(cluster)}): this version trains on one "
-                "machine, so give the job a single replica, or unset TF_CONFIG."
-            )
 
     @property
     def settings(self) -> dict[str, str]:
@@ -89,15 +76,3 @@ def _hp_metric_file(text: str) -> str | None:
             f"CLOUD_ML_HP_METRIC_FILE={text}: metrics are handed to the tuner in a local file: name one, or unset it."
         )
     return os.path.abspath(text) if text else None
-
-
-def _tf_config(text: str) -> dict[str, Any] | None:
-    if not text.strip():
-        return None
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"TF_CONFIG is not JSON ({error}): unset it to train on this machine alone.") from None
-    if not isinstance(parsed, dict):
-        raise UsageError(f"TF_CONFIG={text}: expected a JSON object; unset it to train on this machine alone.")
-    return parsed or None

@@ -68,6 +68,11 @@ class JobPaths:
         return self._below("job.lock")
 
     @property
+    def cluster(self) -> str:
+        """What the processes of a cluster tell each other."""
+        return self._below("cluster")
+
+    @property
     def checkpoints(self) -> str:
         """The Estimator's model_dir."""
         return self.checkpoint_dir or self._below("checkpoints")

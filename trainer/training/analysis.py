@@ -153,8 +153,7 @@ def write_lines(paths: JobPaths, name: str, lines: Sequence[str]) -> str:
 def _settled(name: str, asked: Any, training: TrainingSet, compute: Compute) -> dict[str, Any]:
     """What `compute` finds, or has found in an earlier run: the content of JSON file `name`, its text files whole.
 
-    One process finds it, the chief. This is the place where another process of a cluster would wait until the chief's
-    JSON file is there and matches, in place of computing; there is no such process yet.
+    One process finds it, the chief: the others of a cluster begin when its files are there.
     """
     paths, fingerprint = training.paths, training.fingerprint(asked)
     record = _kept(paths, name)

@@ -25,10 +25,14 @@ UNFINISHED = re.compile(re.escape(PREFIX) + r"\d+.*(_temp|\.tempstate\d+|\.tmp\w
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The global step a job starts at, and the checkpoint that holds it (None: a new job)."""
+    """The global step a job starts at, and the checkpoint that holds it (None: a new job).
+
+    `follows`: another process, the chief, has settled that, and the job directory is its.
+    """
 
     step: int
     checkpoint: str | None
+    follows: bool = False
 
 
 def newest_step(folder: str) -> int:

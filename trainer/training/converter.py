@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Callable
 
@@ -9,7 +10,9 @@ import tensorflow as tf
 
 from trainer.job.errors import ModelError
 from trainer.training.fit_semantics import ModelFn, Original, as_in_fit, fit_scope
-from trainer.training.native_optimizer import NativeOptimizer, needs_native
+from trainer.training.native_optimizer import NativeOptimizer, clips, needs_native
+from trainer.training.strategies import ALONE, Spread
+from trainer.training.synced_batch_norm import sync_batch_norms
 from trainer.training.weighted_metrics import as_in_evaluate
 
 FIRST_WEIGHTS = "keras_model.ckpt"  # the converter's own name, in MODEL_DIR/keras
@@ -32,10 +35,12 @@ def convert(
     model_dir: str,
     run_config: tf.estimator.RunConfig,
     wrap: Callable[[ModelFn], ModelFn] = lambda model_fn: model_fn,
+    spread: Spread = ALONE,
 ) -> tf.estimator.Estimator:
     """Make the Estimator; its first checkpoint starts from all of the model's weights as they are now.
 
-    `wrap` is put around the model function: what exports need besides.
+    `wrap` is put around the model function: what exports need besides. `spread` says over how many replicas it will
+    train (`with_config`).
 
     Models built before are in an invalid state afterwards: take from them what is needed first.
 
@@ -45,8 +50,10 @@ def convert(
     if run_config.is_chief:
         _discard_first_weights(model_dir)
     _list_tuples(model)
+    if spread.in_step > 1:
+        sync_batch_norms(model)
     original = Original.of(model)
-    if needs_native(model):
+    if needs_native(model) or (spread.name == "central_storage" and clips(model)):
         model.optimizer = NativeOptimizer.of(model.optimizer, model)
     try:
         with fit_scope(original):
@@ -62,6 +69,36 @@ def convert(
         config=converted.config,
         warm_start_from=_start_from(model, model_dir, run_config),
     )
+
+
+class _FirstWeightsSaved(Exception):
+    """The session that was made for the first checkpoint has done its work."""
+
+
+class _SaveFirstWeightsHook(tf.compat.v1.train.SessionRunHook):
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def after_create_session(self, session: tf.compat.v1.Session, coord: object) -> None:
+        """Save, and go no further. Raises _FirstWeightsSaved."""
+        saver = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)[0]
+        saver.save(session, self._prefix, global_step=0, write_meta_graph=False)
+        raise _FirstWeightsSaved
+
+
+def save_first_weights(estimator: tf.estimator.Estimator, prefix: str, input_fn: Callable[[], tf.data.Dataset]) -> None:
+    """Write the checkpoint of step 0, from which an Estimator with a strategy starts; a plain one is to be given.
+
+    A warm start itself fails under a strategy: it takes an optimizer's variables on several devices for parts of one
+    ("'NoneType' object has no attribute 'full_name'", TensorFlow 2.15.1), and each machine would draw its own weights.
+    """
+    with contextlib.suppress(_FirstWeightsSaved):
+        estimator.train(input_fn, hooks=[_SaveFirstWeightsHook(prefix)], steps=1)
+
+
+def with_config(estimator: tf.estimator.Estimator, config: tf.estimator.RunConfig) -> tf.estimator.Estimator:
+    """The same model with another configuration, such as a strategy."""
+    return tf.estimator.Estimator(model_fn=estimator._model_fn, config=config)
 
 
 def _list_tuples(model: tf.keras.Model) -> None:

@@ -32,10 +32,15 @@ Finish = Callable[[Columns], Any]  # columns -> (features, labels)
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Which part of the data is this worker's: every `count`-th file or record, from `index` on."""
+    """Which part of the data is this worker's: every `count`-th file or record, from `index` on.
+
+    `in_step`: the workers' n-th batches make one batch together, so that all have as many in an epoch: records are
+    dealt out then, never files, and where a last batch has none left for a worker, it gets its first record.
+    """
 
     index: int = 0
     count: int = 1
+    in_step: bool = False
 
 
 WHOLE = Share()
@@ -52,7 +57,7 @@ def cached_batches(
       DataError: no example is this worker's.
     """
     rows = reader.rows
-    steps_per_epoch = _steps(len(range(share.index, rows, share.count)), batch_size, share)
+    steps_per_epoch = _steps(len(range(share.index, rows, share.count)), batch_size, share, rows)
     first_epoch, first_step = divmod(start_step, steps_per_epoch)
 
     def epochs(*made: Any) -> tf.data.Dataset:
@@ -64,6 +69,8 @@ def cached_batches(
 
             def batch(step: tf.Tensor) -> Any:
                 chosen = order[step * batch_size : (step + 1) * batch_size]
+                if share.in_step:
+                    chosen = tf.cond(tf.size(chosen) > 0, lambda: chosen, lambda: order[:1])
                 return tf.nest.map_structure(lambda column: tf.gather(column, chosen), columns)
 
             # tf.equal, as == compares identities in an Estimator's graph
@@ -85,12 +92,16 @@ def streamed_batches(
     Raises:
       DataError: no example is this worker's.
     """
-    steps_per_epoch = _steps(rows_of(reader, seed, share), batch_size, share)
+    rows = rows_of(reader, seed, share)
+    steps_per_epoch = _steps(rows, batch_size, share, reader.rows)
     first_epoch, first_step = divmod(start_step, steps_per_epoch)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         first = tf.where(tf.equal(number, first_epoch), tf.cast(first_step, tf.int64), 0)
-        return epoch_columns(reader, read, seed, number, share).rebatch(batch_size).skip(first)
+        batches = epoch_columns(reader, read, seed, number, share).rebatch(batch_size)
+        if rows <= (steps_per_epoch - 1) * batch_size:
+            batches = batches.concatenate(batches.take(1).unbatch().take(1).batch(1))
+        return batches.skip(first)
 
     columns = tf.data.Dataset.range(first_epoch, ENDLESS).flat_map(epoch)
     return without_autotune(columns.map(finish, num_parallel_calls=PARALLEL).prefetch(AHEAD))
@@ -128,7 +139,7 @@ def epoch_columns(
 
 def files_of(reader: Reader, seed: int, share: Share) -> tuple[str, ...]:
     """A worker's files, the same in all epochs; all of them where there is not one for each worker."""
-    if len(reader.files) < share.count:
+    if share.in_step or len(reader.files) < share.count:
         return reader.files
     return tuple(random.Random(seed).sample(reader.files, len(reader.files))[share.index :: share.count])
 
@@ -166,11 +177,11 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def _steps(rows: int, batch_size: int, share: Share) -> int:
+def _steps(rows: int, batch_size: int, share: Share, all_rows: int) -> int:
     """Batches in an epoch. Raises DataError without rows: an epoch would have no end."""
     if not rows:
         raise DataError(f"worker {share.index} of {share.count} has no example to train on: use fewer workers.")
-    return -(-rows // batch_size)
+    return -(-all_rows // (batch_size * share.count)) if share.in_step else -(-rows // batch_size)
 
 
 def _own_records(blocks: tf.data.Dataset, share: Share) -> tf.data.Dataset:

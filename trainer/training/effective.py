@@ -19,8 +19,7 @@ def describe_effective(model: Mapping[str, Any], job: Job, schedule: Schedule) -
 
     Returns:
       optimizer (class and configuration, the learning rate among it), loss, layers (name, class, and their settings
-      without initializers), batch_size (examples in a step, over all replicas), total_steps, steps_per_epoch, seed and
-      strategy.
+      without initializers), batch_size (examples in a step, over all replicas), total_steps, steps_per_epoch and seed.
     """
     return {
         "optimizer": model["optimizer"],
@@ -33,7 +32,6 @@ def describe_effective(model: Mapping[str, Any], job: Job, schedule: Schedule) -
         "total_steps": schedule.total_steps,
         "steps_per_epoch": schedule.steps_per_epoch,
         "seed": job.training.seed,
-        "strategy": job.training.strategy,
     }
 
 

@@ -86,7 +86,7 @@ def bind_preprocess(module: types.ModuleType, assets: Mapping[str, str]) -> Any:
     wants_assets = len(inspect.signature(preprocess).parameters) > 1
 
     def to_features(features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-        with user_code(module, "preprocess"), comparing_by_value():
+        with user_code(module, "preprocess"), comparing_by_value:
             made = preprocess(features, assets) if wants_assets else preprocess(features)
         if not isinstance(made, Mapping):
             raise ModelError(

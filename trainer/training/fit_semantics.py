@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
@@ -99,7 +100,7 @@ def fit_scope(original: Original) -> Iterator[None]:
     """The user's names, comparison of tensors by value and the `training` argument, as they are inside `fit`."""
     without_metrics = {**original.compile_arguments, "metrics": None, "weighted_metrics": None}  # see weighted_metrics
     original.model._get_compile_args = lambda: dict(without_metrics)  # Keras' cloning keeps it and puts copies into it
-    with tf.keras.utils.custom_object_scope(dict(original.custom_objects)), comparing_by_value(), _training_argument():
+    with tf.keras.utils.custom_object_scope(dict(original.custom_objects)), comparing_by_value, _training_argument():
         yield
 
 
@@ -156,6 +157,27 @@ def _match(label: Any, output: tuple[int | None, tf.DType] | None) -> Any:
     return label
 
 
+class _WhileAnybody(contextlib.AbstractContextManager[None]):
+    """A context that a strategy's replicas share: the first of their threads opens it, the last one closes it."""
+
+    def __init__(self, open_context: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self._open, self._lock = open_context, threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._context = self._open()
+                self._context.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._context.__exit__(None, None, None)
+
+
 @contextlib.contextmanager
 def _training_argument() -> Iterator[None]:
     """Let layers be told the mode: Keras passes it on only if this flag says that somebody has set it.
@@ -171,7 +193,7 @@ def _training_argument() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def comparing_by_value() -> Iterator[None]:
+def _with_comparison_by_value() -> Iterator[None]:
     """Let `==` and `!=` on tensors and variables make an op, for all code but TensorFlow's and Keras' own.
 
     Theirs relies on identities in a graph, such as in `tensor in tensors`.
@@ -185,6 +207,9 @@ def comparing_by_value() -> Iterator[None]:
     finally:
         for kind, name, identity in before:
             setattr(kind, name, identity)
+
+
+comparing_by_value = _WhileAnybody(_with_comparison_by_value)
 
 
 def _comparison(identity: Callable[..., Any], operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:

@@ -23,6 +23,7 @@ from trainer.training.failures import user_code
 from trainer.training.features import bind_preprocess, fit_features, input_specs, specs_of
 from trainer.training.names import Spec, map_inputs
 from trainer.training.signatures import SCOPE, Served, build_receiver, kind_of
+from trainer.training.strategies import ALONE, Spread, per_replica_batch_size
 from trainer.training.weights import NO_WEIGHTS, Weights
 
 LOG = logging.getLogger("trainer")
@@ -47,15 +48,22 @@ class FunctionInputs:
         """None: the module reads its data by itself."""
         return {}
 
-    def train_dataset(self, start_step: int) -> tf.data.Dataset:
-        """Endless batches; a resumed job starts the module's dataset anew, which is said."""
+    def train_dataset(self, start_step: int, spread: Spread = ALONE) -> tf.data.Dataset:
+        """Endless batches; a resumed job starts the module's dataset anew, which is said.
+
+        Several replicas get batches of their share of --batch-size, one each by turns, over all machines.
+        """
         if start_step:
             LOG.warning("input_fn starts its data anew: a resumed job does not see what the undisturbed one would see")
-        return self._fitted("train").repeat()
+        batch_size = per_replica_batch_size(spread, self.arguments["batch_size"])
+        return self._fitted("train", {**self.arguments, "batch_size": batch_size}, spread).repeat()
+
+    def parts(self, spread: Spread) -> None:
+        """Not known: only the module knows its rows."""
 
     def eval_dataset(self) -> tf.data.Dataset:
         """What `input_fn` yields for mode `eval`."""
-        return self._fitted("eval")
+        return self._fitted("eval", self.arguments)
 
     def sample_dataset(self, rows: int) -> tf.data.Dataset:
         """The inputs of the rows that `sample_request` gives: an `input_fn` may yield others each time."""
@@ -108,11 +116,14 @@ class FunctionInputs:
     def _to_inputs(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return fit_features(self.to_features(raw), self.mapping, self.specs)
 
-    def _fitted(self, mode: str) -> tf.data.Dataset:
+    def _fitted(self, mode: str, arguments: Mapping[str, Any], spread: Spread = ALONE) -> tf.data.Dataset:
         def finish(features: Any, labels: Any, given: Any = None) -> tuple[Any, Any]:
             return self.weights.attach(self._to_inputs(_named(features)), labels, given, training=mode == "train")
 
-        return _batches(self.module, mode, self.arguments).map(finish).prefetch(1)
+        batches = _batches(self.module, mode, arguments)
+        if spread.trainers > 1:
+            batches = batches.shard(spread.trainers, spread.position)
+        return batches.map(finish).prefetch(1)
 
 
 def plan_function_inputs(

@@ -36,10 +36,17 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
         self._saved_step = start_step if start_step else -1
         self._stop = stop
         self._set_steps_per_run(1)
+        self._begun = False
         self.evaluating_secs = 0.0  # what the listeners took, so that examples/s speaks of training
 
     def after_create_session(self, session: tf.compat.v1.Session, coord: Any) -> None:
-        """Save step 0 of a new job; the listener skips its first call, so it gets one either way."""
+        """Save step 0 of a new job; the listener skips its first call, so it gets one either way.
+
+        A session that was lost, with a parameter server, is made anew from the last checkpoint: nothing is due then.
+        """
+        if self._begun:
+            return
+        self._begun = True
         self._save_only(session, self._start_step)
         self._tell_listeners(session, self._start_step)
         self._timer.update_last_triggered_step(self._start_step)
@@ -86,6 +93,24 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
         wants_stop = [listener.after_save(session, step) for listener in self._listeners]
         self.evaluating_secs += time.perf_counter() - started
         return any(wants_stop)
+
+
+class DistinctVariablesHook(tf.compat.v1.train.SessionRunHook):
+    """Take the parts of variables that devices share out of the graph's list, where they stand beside the whole.
+
+    Those that an optimizer makes when replicas meet do, and a checkpoint would have them twice: "at least two variables
+    have the same name" (TensorFlow 2.15.1).
+    """
+
+    def begin(self) -> None:
+        """Before the saver looks at the list."""
+        variables = tf.compat.v1.get_collection_ref(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
+        parts = {id(part) for each in variables for part in self._parts(each)}
+        variables[:] = [each for each in variables if id(each) not in parts]
+
+    def _parts(self, variable: Any) -> tuple[Any, ...]:
+        single = getattr(variable, "_v", None)  # of CentralStorageStrategy
+        return tuple(getattr(variable, "_values", ())) or ((single,) if single is not None else ())
 
 
 class StopHook(tf.compat.v1.train.SessionRunHook):

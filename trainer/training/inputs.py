@@ -24,7 +24,9 @@ from trainer.training.csv_reader import CsvReader
 from trainer.training.features import Traced, bind_preprocess, feature_columns, fit_features, input_specs, trace
 from trainer.training.names import Spec, map_inputs
 from trainer.training.reader import Reader, as_text
+from trainer.training.replicas import Parts, cut
 from trainer.training.signatures import Served, build_receiver, key_as_text, kind_of
+from trainer.training.strategies import ALONE, Spread
 from trainer.training.weights import NO_WEIGHTS, Weights, column_weights
 
 CACHE_FILE_BYTES = 64 * 2**20  # larger training files are streamed, unless --cache=always
@@ -65,12 +67,17 @@ class FileInputs:
         fed = {name: list(features) for name, features in self.mapping.items()}
         return {**fed, **{label.output: [label.column] for label in self.labels}}
 
-    def train_dataset(self, start_step: int) -> tf.data.Dataset:
-        """Endless batches of (inputs, labels) from `start_step` on."""
+    def train_dataset(self, start_step: int, spread: Spread = ALONE) -> tf.data.Dataset:
+        """Endless batches of (inputs, labels) from `start_step` of this process on, as its replicas take them."""
         make = datasets.cached_batches if self.cached else datasets.streamed_batches
-        data, training = self.job.data, self.job.training
+        parts, seed = self.parts(spread), self.job.training.seed
         finish = functools.partial(self._finish, training=True)
-        return make(self.train, self._reading(self.train), finish, data.batch_size, training.seed, start_step)
+        read = self._reading(self.train)
+        return cut(make(self.train, read, finish, parts.worker_batch, seed, start_step, parts.share), parts, start_step)
+
+    def parts(self, spread: Spread) -> Parts:
+        """How the training set is dealt out."""
+        return Parts(self.train.rows, self.job.data.batch_size, spread)
 
     def eval_dataset(self) -> tf.data.Dataset:
         """The evaluation files once, in batches of (inputs, labels)."""
@@ -183,8 +190,11 @@ class Inputs(Protocol):
     def columns(self) -> dict[str, list[str]]:
         """The model's inputs and outputs -> the columns that go with them, where files have columns."""
 
-    def train_dataset(self, start_step: int) -> tf.data.Dataset:
-        """Endless batches of (inputs, labels) from a step on."""
+    def train_dataset(self, start_step: int, spread: Spread = ALONE) -> tf.data.Dataset:
+        """Endless batches of (inputs, labels) from a step of this process on, as its replicas take them."""
+
+    def parts(self, spread: Spread) -> Parts | None:
+        """How the training set is dealt out, where that is known."""
 
     def eval_dataset(self) -> tf.data.Dataset:
         """The evaluation set once, in batches of (inputs, labels)."""

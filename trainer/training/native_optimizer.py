@@ -62,6 +62,13 @@ def needs_native(model: tf.keras.Model) -> bool:
     return not legacy_is_exact(optimizer, model) or bool(outputs_without_loss(model))
 
 
+def clips(model: tf.keras.Model) -> bool:
+    """Whether the optimizer clips gradients, which its legacy twin refuses to do under CentralStorageStrategy."""
+    optimizer = model.optimizer
+    names = ("clipnorm", "clipvalue", "global_clipnorm")
+    return is_new_style(optimizer) and any(getattr(optimizer, name, None) is not None for name in names)
+
+
 def outputs_without_loss(model: tf.keras.Model) -> list[str]:
     """Names of the outputs that `compile` gave no loss."""
     loss, names = model.loss, model.output_names or []
@@ -115,6 +122,9 @@ class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
     def get_updates(self, loss: tf.Tensor, params: list[tf.Variable]) -> list[tf.Tensor]:
         """The update ops Keras' graph-mode training asks its optimizer for: here one call of one function."""
         gradients = tf.gradients(loss, params)
+        if tf.distribute.has_strategy():
+            merge = tf.distribute.get_replica_context().merge_call
+            return [merge(self._update_everywhere, args=(gradients, params))]
         native = self._build_native(params)
 
         @tf.function
@@ -124,6 +134,25 @@ class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
             return native.iterations.read_value()
 
         return [update(*gradients)]
+
+    def _update_everywhere(
+        self, strategy: tf.distribute.Strategy, gradients: list[Any], params: list[tf.Variable]
+    ) -> tf.Tensor:
+        """Sum the gradients of all replicas, then update as `fit` does: clipped and decayed as one."""
+        known = [(gradient, param) for gradient, param in zip(gradients, params, strict=True) if gradient is not None]
+        summed = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, known)
+        native = self._build_native([param for _, param in known])
+
+        @tf.function
+        def update() -> tf.Tensor:
+            def in_replica(*gradients: tf.Tensor) -> None:
+                pairs = zip(gradients, [param for _, param in known], strict=True)
+                native.apply_gradients(pairs, skip_gradients_aggregation=True)
+
+            strategy.extended.call_for_each_replica(in_replica, args=tuple(summed))
+            return tf.constant(True)  # Keras wants something to run
+
+        return update()
 
     def _build_native(self, params: list[tf.Variable]) -> Any:
         known = {variable.ref() for variable in tf.compat.v1.global_variables()}

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import tensorflow as tf
@@ -32,14 +32,22 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
     """
 
     def __init__(
-        self, schedule: Schedule, start_step: int, batch_size: int, saver: SaveAndEvaluateHook, log_dir: str
+        self,
+        schedule: Schedule,
+        start_step: int,
+        batch_size: int,
+        saver: SaveAndEvaluateHook,
+        log_dir: str,
+        step_of: Callable[[], int] | None = None,
     ) -> None:
+        """`step_of` tells the global step where other processes do steps too."""
         self._schedule, self._saver, self._batch_size, self._log_dir = schedule, saver, batch_size, log_dir
         self._step = self._start = start_step
         self._first_at = self._last_at = 0.0
         self._next_at = 0.0
         self._point_every = max(1, schedule.total_steps // CURVE_POINTS)
         self._evaluating_secs = 0.0
+        self._step_of = step_of
         self._show_bar = fits_a_bar(sys.stderr) and LOG.isEnabledFor(logging.INFO)
         self._bar: Any = None
 
@@ -72,7 +80,7 @@ class ProgressHook(tf.compat.v1.train.SessionRunHook):
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         """Count the step; show what is due."""
-        self._step += 1
+        self._step = self._step_of() if self._step_of else self._step + 1
         self._last_at = time.perf_counter()
         if not self._first_at:
             self._first_at = self._last_at

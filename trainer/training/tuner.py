@@ -102,9 +102,9 @@ class Tuner:
             LOG.warning("%s", sentence)
 
 
-def open_tuner(environment: Environment, evaluation: Evaluation) -> Tuner:
-    """See that the tuner's file can be written. Raises StorageFailed."""
-    if not environment.has_tuner:
+def open_tuner(environment: Environment, evaluation: Evaluation, tells: bool = True) -> Tuner:
+    """See that the tuner's file can be written, if this process `tells` it. Raises StorageFailed."""
+    if not environment.has_tuner or not tells:
         return Tuner(None, evaluation)
     # The library reads the environment by itself, where it fails on an empty and on a bare file name.
     os.environ.pop(FILE, None)

@@ -295,6 +295,61 @@ def test_a_parameter_that_only_the_study_sets_is_tried_with_a_trials_value(
     assert "--units is missing: build_model" in alone.err
 
 
+NOT_FOR_A_TPU = """
+    import tensorflow as tf
+    from tensorflow import keras
+
+
+    def build_model():
+        word, row = keras.Input((1,), dtype="string", name="word"), keras.Input((4,), name="x")
+        number = keras.layers.StringLookup(vocabulary=["a", "b"], name="lookup")(word)
+        looked_up = keras.layers.Flatten()(keras.layers.Embedding(4, 3, name="table")(number))
+        both = keras.layers.Concatenate()([looked_up, keras.layers.Dense(3, dtype="float64", name="wide")(row)])
+        masked = keras.layers.Lambda(lambda x: x + tf.reduce_sum(tf.boolean_mask(x, x[:, 0] > 0)), name="masked")(both)
+        python = keras.layers.Lambda(in_python, name="python")(masked)
+        model = keras.Model([word, row], keras.layers.Dense(1, name="y")(python))
+        model.compile("sgd", "mse")
+        return model
+
+
+    def in_python(x):
+        return x + tf.stop_gradient(tf.ensure_shape(tf.numpy_function(lambda a: a, [x], tf.float32), x.shape))
+"""
+
+
+def test_what_stands_against_a_tpu_is_said_of_each_layer(tmp_path: pathlib.Path) -> None:
+    write_project(tmp_path, NOT_FOR_A_TPU)
+    rows = "".join(f"{'ab'[number % 2]},.1,.2,{number / 99},.4,.5\n" for number in range(40))
+    for name in ("train.csv", "eval.csv"):
+        (tmp_path / name).write_text(f"word,x_0,x_1,x_2,x_3,y\n{rows}")
+    argv = [flag for flag in flags() if not flag.startswith("--batch-size")]
+    done = as_a_process(tmp_path, *argv, "--strategy=tpu", "--batch-size=20")
+    assert done.exit_code == 2, done
+    errors, _, warnings = done.out.removeprefix("errors:\n").partition("warnings:\n")
+    assert [line.split(";")[0].split(" (")[0] for line in errors.splitlines()] == [
+        "  --batch-size=20: cannot be divided among 8 cores",
+        "  layer wide: its weights are float64, whose gradients the cores of a TPU cannot add up",
+        "  input word: is text",
+        "  layer lookup: looks something up in a table",
+        "  layer masked: makes a tensor whose shape depends on the data",
+        "  layer python: calls Python",
+    ]
+    assert "layer wide: computes in float64" in warnings
+
+
+def test_a_model_for_a_tpu_is_ready(project: pathlib.Path) -> None:
+    argv = [flag for flag in flags() if not flag.startswith("--batch-size")]
+    done = as_a_process(project, *argv, "--strategy=tpu", "--batch-size=16")
+    assert (done.exit_code, done.out) == (0, "no errors, no warnings\n"), done
+
+
+@pytest.mark.parametrize("strategy", ["multi_worker_mirrored", "parameter_server"])
+def test_a_strategy_for_clusters_is_none_for_a_machine_alone(check: Check, strategy: str) -> None:
+    done = check("--model=trainer.samples.flights", f"--strategy={strategy}")
+    assert done.exit_code == 2
+    assert f"--strategy={strategy} needs a cluster, and there is one machine" in done.out
+
+
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_check_that_is_stopped_clears_up(
     project: pathlib.Path, tmp_path: pathlib.Path, signum: signal.Signals, exit_code: int

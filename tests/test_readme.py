@@ -68,14 +68,15 @@ def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathli
     mine = json.loads((tmp_path / "runs/mine/result.json").read_text())
     assert mine["global_step"] == 3
     named = set(re.findall(r"^(\w[\w.]*)/? {2,}", README.split("```text")[1].split("```")[0], re.MULTILINE))
-    assert named >= {"manifest.json", "result.json", "evaluations.jsonl", "checkpoints", "assets"}
-    assert all((tmp_path / "runs/first" / name).exists() for name in named)
+    assert named >= {"manifest.json", "result.json", "evaluations.jsonl", "checkpoints", "assets", "cluster"}
+    assert all((tmp_path / "runs/first" / name).exists() for name in named - {"cluster"})
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
+    from trainer.cluster.rules import STALLED
     from trainer.job import errors
 
     listed = set(re.findall(r"^\| (\d+)", README.split("## Exit codes")[1], re.MULTILINE)) | {"143"}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TrainerError)]
-    codes = {str(kind.exit_code) for kind in kinds} | {"0", "1", "130", "143"}
+    codes = {str(kind.exit_code) for kind in kinds} | {"0", "1", "130", "143", str(STALLED)}
     assert listed == codes

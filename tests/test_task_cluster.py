@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
+import signal
+import time
 
 import pytest
 
@@ -71,6 +74,48 @@ def test_with_parameter_servers_the_evaluator_evaluates(project: pathlib.Path) -
     assert last >= 40
     assert max(read_evaluations(project / "servers")) == last
     assert_finished(project / "servers", last)
+
+
+def test_a_worker_that_stands_still_ends_the_job_with_the_stacks(project: pathlib.Path) -> None:
+    argv = flags("--stall-secs=15", "--eval-every-steps=100000", steps=100_000, job_dir="stalled")
+    with at_work(project, cluster(chief=1, worker=1), argv) as members:
+        chief, worker = members["chief-0"], members["worker-0"]
+        chief.wait_for(r"^step [1-9]\d+/")
+        worker.process.suspend()
+        ended = chief.finish(90)
+    assert ended.exit_code == 134
+    assert "trainer.task: chief: no step for 15 s (--stall-secs) at step" in ended.err
+    assert re.search(r"Thread 0x\w+ .*most recent call first", ended.err)
+    assert "in _call_tf_sessionrun" in ended.err
+
+
+def test_ctrl_c_ends_a_chief_whose_step_never_does(project: pathlib.Path) -> None:
+    """Python's own handler cannot run there."""
+    argv = flags("--eval-every-steps=100000", steps=100_000, job_dir="stuck")
+    with at_work(project, cluster(chief=1, worker=1), argv) as members:
+        chief, worker = members["chief-0"], members["worker-0"]
+        chief.wait_for(r"^step [1-9]\d+/")
+        worker.process.suspend()
+        time.sleep(3.0)  # it waits for the worker now
+        chief.send(signal.SIGINT)
+        chief.wait_for(r"^chief: stopping, once step \d+ ends; a second signal ends it at once")
+        chief.send(signal.SIGINT)
+        ended = chief.finish(20)
+    assert ended.exit_code == 130
+    assert re.search(r"trainer.task: chief: stopped, though step \d+ did not end; the same command goes on", ended.err)
+    assert read_json(project / "stuck" / "cluster" / "run.json")["state"] == "stopped"
+
+
+def test_a_worker_that_is_told_to_stop_has_the_chief_save(project: pathlib.Path) -> None:
+    argv = flags("--eval-every-steps=100000", steps=100_000, job_dir="stopped")
+    with at_work(project, cluster(chief=1, worker=1), argv) as members:
+        members["chief-0"].wait_for(r"^step [1-9]\d+/")
+        members["worker-0"].send(signal.SIGTERM)
+        chief, worker = (members[name].finish(DEADLINE_SECS) for name in ("chief-0", "worker-0"))
+    assert (chief.exit_code, worker.exit_code) == (143, 143)
+    step = int(re.search(r"stopped at step (\d+) of 100000", chief.err)[1])  # type: ignore[index]
+    assert checkpoint_steps(project / "stopped")[-1] == step
+    assert read_json(project / "stopped" / "result.json")["status"] == "stopped"
 
 
 def test_a_lone_chief_evaluates(project: pathlib.Path) -> None:

@@ -21,6 +21,7 @@ from trainer.job.checking import parse_checked, parse_checking, tunable
 from trainer.job.environment import Environment
 from trainer.job.errors import ModelError, UsageError
 from trainer.job.findings import Finding, counted, errors_of, listed
+from trainer.job.fitting import refuse_unfit
 from trainer.job.flags import Parsed, to_argv
 from trainer.training.stopping import StopRequest
 
@@ -90,7 +91,7 @@ def check(
     tried, untold = first_trial(spec, parsed) if parsed else (None, [])
     here, metrics = _local(tried, environment) if local and tried else ([], ())
     if spec is None:
-        return here
+        return (_unfit_strategy(parsed, environment) if parsed else []) + here
     there = check_spec(
         spec,
         region=region,
@@ -104,6 +105,16 @@ def check(
     if parsed and spec.kind != "legacy":
         there += check_cluster(spec.pools, parsed.job.distribution.strategy)
     return there + untold + here
+
+
+def _unfit_strategy(parsed: Parsed, environment: Environment) -> list[Finding]:
+    """Whether the job's strategy is one for this machine, or for the cluster that it belongs to."""
+    cluster = environment.cluster
+    try:
+        refuse_unfit(parsed.job.distribution.strategy, cluster if cluster and not cluster.is_alone else None)
+    except UsageError as error:
+        return [Finding.of_error("flags", error)]
+    return []
 
 
 def cost_lines(spec: Spec | None, prices: Prices | None) -> list[str]:

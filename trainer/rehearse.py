@@ -45,7 +45,7 @@ def rehearse(plan: Plan, stop: StopRequest, notes: Sequence[str] = ()) -> int:
     screen = Screen([each.name for each in plan.members], plan.job.output.verbosity == "quiet")
     for note in [*notes, *plan.notes]:
         screen.own(f"{note}.")
-    with held(plan) as lock, stop.saving():
+    with held(plan, screen.own) as lock, stop.saving():
         outcome = Supervisor(plan, screen, lock).run(stop)
     if outcome.is_stopped:
         raise Interrupted(stopped_sentence(outcome), stop.signum or 0)

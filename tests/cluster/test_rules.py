@@ -191,9 +191,9 @@ CASES: dict[str, tuple[tuple[Situation, ...], dict[str, Any], Action | None]] = 
     "a silent worker has time to end itself": (synchronous(worker_1={"silent_secs": 610.0}), {}, None),
     "a worker takes long to start": (synchronous(worker_1={"silent_secs": 700.0, "has_beaten": False}), {}, None),
     "a worker never starts": (
-        synchronous(worker_1={"silent_secs": 800.0, "has_beaten": False}),
+        synchronous(worker_1={"silent_secs": 950.0, "has_beaten": False}),
         {},
-        Kill("worker 1", "no sign of life of worker 1 for 800 s"),
+        Kill("worker 1", "no sign of life of worker 1 for 950 s"),
     ),
     "a server is silent": (with_servers(ps_0={"silent_secs": 9999.0, "has_beaten": False}), {}, None),
     "a worker is silent after its part": (synchronous(worker_1={"silent_secs": 999.0, "is_done": True}), {}, None),

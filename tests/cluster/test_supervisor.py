@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -15,8 +18,9 @@ import pytest
 from tests.cluster.lab import BOTH, STEPS, command, counted, left_behind, plan_of, starts, verdict_of
 from tests.runner import environ
 from trainer.cluster import rules, supervisor
-from trainer.cluster.plan import Plan
-from trainer.job.errors import JobDirError, TrainerError, TrainingFailed, UsageError
+from trainer.cluster.plan import Member, Plan
+from trainer.cluster.process import MemberProcess
+from trainer.job.errors import JobDirError, StorageFailed, TrainerError, TrainingFailed, UsageError
 from trainer.rehearse import rehearse
 from trainer.training.stopping import StopRequest
 
@@ -147,11 +151,13 @@ def test_who_dies_each_time_ends_it(tmp_path: pathlib.Path) -> None:
     assert counted(plan) == {"chief": 3, "worker-0": 3, "worker-1": 3, "evaluator": 1}
 
 
-def test_a_taken_port_is_given_up_once(tmp_path: pathlib.Path) -> None:
+def test_a_taken_port_is_given_up_once(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(tmp_path / "once", "--workers=1", clash="worker-0")
     assert run(plan) == 0
-    ports = [each["env"]["TF_CONFIG"] for each in starts(plan, "chief")]
-    assert len(set(ports)) == 2
+    assert "rehearsal | the port of worker 0 was taken: starting all on other ports" in capsys.readouterr().err
+    told = [each["env"]["TF_CONFIG"] for each in starts(plan, "worker-0")]
+    assert len(told) == len({json.loads(each)["cluster"]["worker"][0] for each in told}) == 2
+    assert {each["restarts"] for each in verdict_of(plan)["members"].values()} == {0}
     plan = plan_of(tmp_path / "always", "--workers=1", "--max-restarts=1", clash="worker-0!")
     assert "Address already in use" in failed(plan, TrainingFailed)
 
@@ -210,6 +216,23 @@ def assert_none_left(plan: Plan, deadline_secs: float) -> None:
     assert left_behind(plan) == []
 
 
+@pytest.mark.parametrize("argv", BOTH)
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_them_save(
+    signum: signal.Signals, exit_code: int, argv: tuple[str, ...], tmp_path: pathlib.Path
+) -> None:
+    plan = plan_of(tmp_path, *argv)
+    with started(tmp_path, argv, **SLOW) as process:
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == exit_code
+    assert re.fullmatch(
+        r"trainer.rehearse: stopped at step \d+, with a checkpoint; the same command goes on\.", err.splitlines()[-1]
+    )
+    assert_none_left(plan, 0)
+    assert '"stopped"' in read(plan, "run.json")
+
+
 def test_a_second_signal_kills(tmp_path: pathlib.Path) -> None:
     plan = plan_of(tmp_path, *BOTH[0])
     with started(tmp_path, BOTH[0], deaf="1", **SLOW) as process:
@@ -222,13 +245,16 @@ def test_a_second_signal_kills(tmp_path: pathlib.Path) -> None:
     assert_none_left(plan, 0)
 
 
-def test_kill_9_leaves_nothing_behind_and_the_next_one_waits_and_goes_on(tmp_path: pathlib.Path) -> None:
+def test_kill_9_leaves_nothing_behind_and_the_next_one_waits_and_goes_on(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan = plan_of(tmp_path, *BOTH[0])
     with started(tmp_path, BOTH[0], child="1", **SLOW) as process:
         process.kill()
         process.communicate(timeout=30)
     assert left_behind(plan), "they are saving, or it was too slow to see that"
-    assert run(plan) == 0  # waits for them
+    assert run(plan) == 0
+    assert "processes of an earlier rehearsal are still saving: waiting for them" in capsys.readouterr().err
     assert counted(plan) == dict.fromkeys(("chief", "worker-0", "worker-1", "evaluator"), 2)
     assert verdict_of(plan)["lines"][1]["words"].startswith("the 3 shares are disjoint and complete;")
 
@@ -243,9 +269,21 @@ def test_two_rehearsals_do_not_share_a_folder(tmp_path: pathlib.Path) -> None:
     assert_none_left(plan, 0)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: pathlib.Path) -> None:
     plan = plan_of(tmp_path)
-    tmp_path.chmod(0o500)
-    with pytest.raises(TrainerError, match="cannot be written"):
+    (tmp_path / "job").write_text("a file")
+    with pytest.raises(StorageFailed, match=r"--job-dir=.*/job cannot be written \((File exists|Not a directory)\)"):
         rehearse(plan, StopRequest())
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tmp_path, "--workers=1")
+    starts_one = supervisor.MemberProcess
+
+    def start(plan: Plan, member: Member, *more: Any) -> MemberProcess:
+        if member.role == "worker":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return starts_one(plan, member, *more)
+
+    monkeypatch.setattr(supervisor, "MemberProcess", start)
+    assert "cannot be written (No space left on device): make room" in failed(plan, StorageFailed)

@@ -181,13 +181,16 @@ def refusals() -> dict[str, Any]:
         set_global_policy("mixed_float16")
         return build()
 
-    def said(wanted: Any, make: Callable[[], tf.keras.Model], before: str = "float32") -> str | None:
+    def said(
+        wanted: Any, make: Callable[[], tf.keras.Model], before: str = "float32", strategy: Any = "none"
+    ) -> str | None:
+        distribution = Distribution(precision=wanted, strategy=strategy)
         with policy_kept():
             set_global_policy(before)
-            set_precision(Distribution(precision=wanted))
+            set_precision(distribution)
             try:
                 model = make()
-                check_precision(Distribution(precision=wanted), model)
+                check_precision(distribution, model)
                 check_conversion(model, allow_lossy=False, strategy="none")
             except TrainerError as error:
                 return str(error)
@@ -202,6 +205,7 @@ def refusals() -> dict[str, Any]:
         "builder": said("mixed_bfloat16", by_module),
         "made_before": said("mixed_bfloat16", lambda: ready),
         "half": said("float32", lambda: half),
+        "shared": said("mixed_bfloat16", build, strategy="central_storage"),
         "optimizer": said("mixed_float16", lambda: build(keras.optimizers.AdamW(0.01))),
     }
 

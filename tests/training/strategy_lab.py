@@ -76,11 +76,10 @@ class LabInputs:
         return self.train_dataset(0).take(1)
 
     def _finish(self, columns: dict[str, tf.Tensor]) -> Any:
-        taken = [None if each is None else tf.gather(each, columns["row"]) for each in self._arrays()]
-        return with_weights({self.name: taken[0]}, taken[2]), taken[1]
-
-    def _arrays(self) -> tuple[Any, Any, Any]:
-        return self.kind.features, self.kind.labels, self.kind.weights
+        kind = self.kind
+        taken = lambda arrays: tf.nest.map_structure(lambda each: tf.gather(each, columns["row"]), arrays)  # noqa: E731
+        weights = None if kind.weights is None else taken(kind.weights)
+        return with_weights({self.name: taken(kind.features)}, weights), taken(kind.labels)
 
 
 def build(cell: str, folder: pathlib.Path) -> tuple[tf.keras.Model, LabInputs]:

@@ -211,6 +211,10 @@ def test_precision_that_does_not_come_to_pass_is_said() -> None:
     built = "the layer twice is built with the policy mixed_bfloat16"
     assert said["half"] == f"--precision=float32: {built}; take its dtype= out, or the flag."
     assert "use Adam or SGD, or mixed_bfloat16" in said["optimizer"]
+    assert said["shared"] == (
+        "--strategy=central_storage: Keras cannot share weights of mixed_bfloat16, float32 so; say "
+        "--strategy=mirrored, or --precision=float32."
+    )
 
 
 # ---------------------------------------------------------------- a whole job
@@ -230,6 +234,9 @@ def test_a_job_with_all_of_them(tmp_path: pathlib.Path) -> None:
     wide, taken = (runner.read_evaluations(tmp_path / name)[20]["mae"] for name in ("wide", "job"))
     assert wide != taken
     assert wide == pytest.approx(taken, rel=0.02)
+    spread = ("--precision=mixed_bfloat16", "--strategy=mirrored", "--cpu-devices=2")
+    runner.run(tmp_path, runner.flags(*more, *spread, steps=20, job_dir="spread")).ok()
+    assert runner.read_evaluations(tmp_path / "spread")[20]["mae"] == pytest.approx(taken, rel=1e-3)
     refused = runner.run(tmp_path, runner.flags(*more, steps=40, job_dir="job"))
     assert refused.exit_code == 2
     assert "mixed_bfloat16" in refused.err

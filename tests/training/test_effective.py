@@ -62,6 +62,5 @@ def test_what_was_set_is_there_and_nothing_else() -> None:
         "total_steps": 30,
         "steps_per_epoch": 10,
         "seed": 5,
-        "strategy": "none",
     }
     assert json.loads(json.dumps(effective)) == effective

@@ -37,13 +37,35 @@ except KeyboardInterrupt:
     print("interrupted", stop.signum, flush=True)
 """
 
+# Its "step" is a call that never comes back to Python; a thread listens in its place, as a member of a cluster does.
+STUCK = """
+import hashlib, os, sys, threading, time
+from trainer.training import stopping
+stopping.SAME_REQUEST_SECS = float(sys.argv[1])
+
+def listen():
+    signals = stopping.UnheardSignals(stop)
+    while True:
+        time.sleep(0.05)
+        signum = signals.look("stopping, once step 7 ends", sys.argv[2] == "stuck")
+        if signum is not None:
+            print("ended for", signum, flush=True)
+            os._exit(128 + signum)
+
+stop = stopping.StopRequest()
+with stop.listening(), stop.saving():
+    threading.Thread(target=listen, daemon=True).start()
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+
 
 class Job:
     """A process that listens to signals."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, code: str = JOB) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", JOB, *map(str, arguments)],
+            [sys.executable, "-c", code, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,10 +143,50 @@ def test_where_there_is_no_step_to_save_the_first_one_ends_it(start: Start, sign
     assert err == ""
 
 
+def test_a_second_signal_ends_a_step_that_never_does(start: Start) -> None:
+    job = start(0.3, "may end", code=STUCK)
+    job.send(signal.SIGINT)
+    time.sleep(1.0)
+    assert job.process.poll() is None
+    job.send(signal.SIGTERM)
+    out, err = job.rest()
+    assert (job.process.returncode, out) == (143, ["ended for 15"])
+    assert err == "\nstopping, once step 7 ends; a second signal ends it at once ...\n"
+
+
+def test_two_signals_of_one_request_do_not_end_a_step(start: Start) -> None:
+    job = start(1.0, "may end", code=STUCK)
+    job.send(signal.SIGINT)
+    time.sleep(0.3)
+    job.send(signal.SIGINT)
+    time.sleep(2.0)
+    is_there = job.process.poll() is None
+    job.process.kill()
+    assert is_there
+    assert job.rest()[1].count("stopping") == 1
+
+
+def test_where_a_step_is_known_to_be_stuck_one_signal_ends_it(start: Start) -> None:
+    job = start(0.3, "stuck", code=STUCK)
+    job.send(signal.SIGTERM)
+    assert job.rest()[0] == ["ended for 15"]
+    assert job.process.returncode == 143
+
+
 def test_the_handlers_before_come_back() -> None:
     from trainer.training.stopping import SIGNALS, StopRequest
 
     before = [signal.getsignal(each) for each in SIGNALS]
-    with StopRequest().listening():
+    stop = StopRequest()
+    with stop.listening():
         assert all(signal.getsignal(each) is not handler for each, handler in zip(SIGNALS, before, strict=True))
-    assert [signal.getsignal(each) for each in SIGNALS] == before
+        assert stop.unheard() == []
+        with stop.saving():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signum == signal.SIGTERM
+        assert stop.unheard() == []
+    former = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(former)
+    assert former == -1
+    for each, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(each, handler)

@@ -20,7 +20,7 @@ from trainer.training import tpu
 from trainer.training.converter import convert, fresh_session, save_first_weights
 from trainer.training.hooks import FiniteLossHook, StopHook
 from trainer.training.stopping import StopRequest
-from trainer.training.tpu_cores import average_gradients
+from trainer.training.tpu_gradients import average_gradients
 from trainer.training.tpu_hooks import LoopProgressHook, LoopSaveAndEvaluateHook
 
 keras, layers = tf.keras, tf.keras.layers
@@ -101,9 +101,9 @@ def run_of(folder: str, build: Any, where: str | None, **more: Any) -> Run:
     config = tf.estimator.RunConfig(model_dir=folder, tf_random_seed=1)
     host = convert(case.model, folder, config)
     run = Run(folder, host, host, case, **more)
-    save_first_weights(host, f"{folder}/model.ckpt", run.batches)
     if where:
         run.trainer = tpu.build_tpu_estimator(host, case.model, job_of(where))
+    save_first_weights(host, f"{folder}/model.ckpt", run.batches)
     return run
 
 
@@ -163,24 +163,45 @@ def weights_that_are_nan(folder: str) -> None:
 
 
 @probe
+def data_that_fail(folder: str) -> None:
+    """What is wrong with the data is said, though it is a thread that reads them."""
+
+    def checked(features: Any, labels: tf.Tensor) -> Any:
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(labels < 1.0), ["a bad row"])]):
+            return features, tf.identity(labels)
+
+    with played_tpu():
+        run = run_of(folder, lambda: statistics_case("sgd"), "local")
+        plain = run.batches
+        run.batches = lambda: plain().map(checked)  # type: ignore[method-assign]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a bad row"):
+            run.train()
+
+
+@probe
 def program_for_eight_cores(folder: str) -> None:
     """In the graph that a TPU would get, each gradient and the loss are summed over the cores."""
+    nodes = program_nodes(folder, lambda: recurrent_case("adamw"))
+    assert nodes.count("CrossReplicaSum") == len(recurrent_case("adamw").model.trainable_weights) + 1
+    assert nodes.count("InfeedEnqueueTuple") == CORES
+    assert "Unique" not in nodes
+
+
+def program_nodes(folder: str, build: Any) -> list[str]:
+    """Types of all operations of the program for eight cores; its variables are those of the plain graph."""
     fresh_session(3)
-    case = recurrent_case("adamw")
+    case = build()
     host = convert(case.model, folder, tf.estimator.RunConfig(model_dir=folder))
     average_gradients(case.model)
     average_gradients(case.model)  # once is enough
     batches = lambda: lab.batches(case).repeat()  # noqa: E731
     graph = tpu.build_program(host, job_of("local"), batches, CORES)
-    nodes = [node.op for function in graph.as_graph_def().library.function for node in function.node_def]
-    assert nodes.count("CrossReplicaSum") == len(case.model.trainable_weights) + 1
-    assert nodes.count("InfeedEnqueueTuple") == CORES
-    assert "Unique" not in nodes
     with tf.Graph().as_default() as plain:
         tf.compat.v1.train.create_global_step()
         features, labels = tf.compat.v1.data.make_one_shot_iterator(batches()).get_next()
         host.model_fn(features, labels, "train", host.config)
     assert variables(graph) == variables(plain)
+    return [node.op for function in graph.as_graph_def().library.function for node in function.node_def]
 
 
 def variables(graph: tf.Graph) -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.cluster.plan import Plan
+from trainer.cluster.rules import OVER
 from trainer.cluster.seat import Seat, total_secs
 from trainer.cluster.supervisor import Outcome
 from trainer.cluster.verdict import Facts, MemberFacts, Verdict, judge
@@ -70,7 +71,7 @@ def last_words(outcome: Outcome, count: int) -> list[str]:
 
 def stopped_sentence(outcome: Outcome) -> str:
     """What to say after a signal."""
-    saved = outcome.run is not None and outcome.run.state == "stopped"
+    saved = outcome.run is not None and outcome.run.state in ("stopped", *OVER)
     where = f"at step {outcome.step}, with a checkpoint" if saved else f"around step {outcome.step}, without saving"
     return f"stopped {where}; the same command goes on."
 

@@ -8,46 +8,59 @@ import fcntl
 import os
 import posixpath
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from trainer.cluster.keeper import SAVING_SECS
 from trainer.cluster.plan import Plan
 from trainer.job.errors import JobDirError, StorageFailed
 
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 PATIENCE_SECS = SAVING_SECS + 15.0
 
 
 @contextlib.contextmanager
-def held(plan: Plan) -> Iterator[IO[bytes]]:
+def held(plan: Plan, say: Callable[[str], None]) -> Iterator[IO[bytes]]:
     """Make the job directory and hold it; the open lock is for the keeper, who may outlive this process.
 
+    `say` is called where there is something to wait for.
+
     Raises:
-      StorageFailed: it cannot be made or written.
+      StorageFailed: it cannot be made or written, or the disk is full.
       JobDirError: another rehearsal is at work in it, or processes of an earlier one do not end.
     """
-    try:
+    with _storage_explained(plan), contextlib.ExitStack() as stack:
         os.makedirs(posixpath.join(plan.board, "logs"), exist_ok=True)
-        own, members = (_open_lock(plan, name) for name in ("rehearsal", "members"))
-    except OSError as error:
-        raise StorageFailed(
-            f"--job-dir={plan.job_dir} cannot be written ({error.strerror}): name another folder."
-        ) from error
-    with own, members:
+        own, members = (stack.enter_context(_open_lock(plan, name)) for name in ("rehearsal", "members"))
         if not _is_locked(own):
             raise JobDirError(
                 f"another rehearsal is at work in {plan.job_dir}: wait for it, or name another --job-dir."
             )
-        _wait_for(members, plan)
+        _wait_for(members, plan, say)
         yield members
+
+
+@contextlib.contextmanager
+def _storage_explained(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        raise StorageFailed(
+            f"--job-dir={plan.job_dir} cannot be written ({error.strerror}): make room, or name another folder."
+        ) from error
 
 
 def _open_lock(plan: Plan, name: str) -> IO[bytes]:
     return open(posixpath.join(plan.job_dir, f"{name}.lock"), "ab")
 
 
-def _wait_for(lock: IO[bytes], plan: Plan, patience_secs: float = PATIENCE_SECS) -> None:
-    until = time.monotonic() + patience_secs
+def _wait_for(lock: IO[bytes], plan: Plan, say: Callable[[str], None]) -> None:
+    if _is_locked(lock):
+        return
+    say("processes of an earlier rehearsal are still saving: waiting for them to end.")
+    until = time.monotonic() + PATIENCE_SECS
     while not _is_locked(lock):
         if time.monotonic() > until:
             raise JobDirError(

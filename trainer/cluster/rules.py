@@ -20,7 +20,7 @@ OVER = ("trained", "finished")  # states of a run of which nothing is left to do
 ENDING = ("stopped", "failed")  # and of a run whose chief is about to end
 CALM_SECS = 1.0  # after a death: others that die of the same cause do so soon, and theirs may be the code that tells
 SILENCE_SECS = 20.0  # beyond --stall-secs: a process that can still do so ends itself, with the stacks of its threads
-START_SECS = 180.0  # for the first sign of life: importing TensorFlow in many processes at a time takes long
+START_SECS = 300.0  # for the first sign of life: importing TensorFlow in many processes at a time takes long
 LEAVE_SECS = 20.0  # that workers and servers have to end after the chief
 EVALUATOR_LEAVE_SECS = 120.0  # for an evaluator that has done its part
 

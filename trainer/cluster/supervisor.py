@@ -85,8 +85,9 @@ class Supervisor:
             self._start(list(self._seats))
             return self._watch(stop)
         finally:
-            for name in [name for name, seat in self._seats.items() if seat.process]:
-                self._end(name)
+            for process in [seat.process for seat in self._seats.values() if seat.process]:
+                process.kill()
+                process.lines()  # which closes its log
             self._keeper.close()
             self._screen.clear()
 
@@ -108,17 +109,17 @@ class Supervisor:
             time.sleep(POLL_SECS)
 
     def _look(self, now: float) -> None:
-        """See who has ended, read the board, show what was said."""
-        if self._page.look() and self._page.run:
-            self._job.run = self._page.run
-            self._job.total_steps = self._job.run.total_steps or self._job.total_steps
-            self._note_step(self._job.run.step)
+        """See who has ended, then read what the chief says, which may be why they have; show what was said."""
         for seat in self._seats.values():
             seat.look(now, self._job.step)
             if seat.member.role != "evaluator" and seat.entry:
                 self._note_step(seat.entry.step)
             if seat.process:
                 self._screen.say(seat.member.name, seat.process.lines())
+        if self._page.look() and self._page.run:
+            self._job.run = self._page.run
+            self._job.total_steps = self._job.run.total_steps or self._job.total_steps
+            self._note_step(self._job.run.step)
         self._screen.show([seat.standing() for seat in self._seats.values()])
 
     def _note_step(self, step: int | None) -> None:

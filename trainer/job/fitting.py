@@ -25,4 +25,4 @@ def refuse_unfit(name: str, cluster: Cluster | None) -> None:
         )
     if cluster is not None and (name == "parameter_server") != bool(cluster.ps):
         has = "has no parameter server" if not cluster.ps else "has parameter servers"
-        raise UsageError(f"--strategy={name}: the cluster {has}; say --strategy=auto, or change the cluster.")
+        raise UsageError(f"--strategy={name}, and the cluster {has}: say --strategy=auto, or change the cluster.")

@@ -38,9 +38,9 @@ exit codes:
   130,143  stopped by Ctrl-C or SIGTERM; what could be saved was saved
 
 examples:
-  {prog} --workers=2 --evaluator                       (the sample)
-  {prog} --config=config.yaml --workers=2 --ps=1 --evaluator --epochs=1
-  {prog} --workers=2 --kill=worker0@40 --model=mine.py --train-files='data/*.csv'
+  {prog} --workers=1 --evaluator --epochs=1      (the sample)
+  {prog} --workers=2 --ps=1 --evaluator --kill=worker0@400
+  {prog} --config=config.yaml --chaos=1 --model=mine.py --train-files='data/*.csv'
 """
 
 

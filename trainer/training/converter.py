@@ -12,7 +12,6 @@ from trainer.job.errors import ModelError
 from trainer.training.fit_semantics import ModelFn, Original, as_in_fit, fit_scope
 from trainer.training.native_optimizer import NativeOptimizer, clips, needs_native
 from trainer.training.strategies import ALONE, Spread
-from trainer.training.synced_batch_norm import sync_batch_norms
 from trainer.training.weighted_metrics import as_in_evaluate
 
 FIRST_WEIGHTS = "keras_model.ckpt"  # the converter's own name, in MODEL_DIR/keras
@@ -50,8 +49,6 @@ def convert(
     if run_config.is_chief:
         _discard_first_weights(model_dir)
     _list_tuples(model)
-    if spread.in_step > 1:
-        sync_batch_norms(model)
     original = Original.of(model)
     if needs_native(model) or (spread.name == "central_storage" and clips(model)):
         model.optimizer = NativeOptimizer.of(model.optimizer, model)

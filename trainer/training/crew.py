@@ -33,6 +33,7 @@ class Crew:
         self._board, self._job, self._spread, self.evaluates = board, job, spread, evaluates
         self._run: Run | None = None
         self._member: Member | None = None
+        self._has_heeded = False
 
     @classmethod
     def of(cls, job: Job, cluster: Cluster | None, paths: JobPaths, spread: Spread) -> Crew:
@@ -50,7 +51,7 @@ class Crew:
         self._open(engine.plan, "running")
         facts = lambda step, steps: examples_seen(engine.plan, steps)  # noqa: E731
         assert self._run is not None
-        member = self._member = Member(self._board, "chief", self._run, self._job.distribution.stall_secs, facts)
+        member = self._member = Member(self._board, "chief", self._run, self._job.distribution.stall_secs, facts, stop)
         member.on_news(lambda run: self._heed_stop(stop))
         with self._told(member), member.at_work():
             yield dataclasses.replace(engine, member=member, evaluates=self.evaluates)
@@ -114,7 +115,8 @@ class Crew:
         """A worker was told to stop: the chief takes it for its own signal, as only it can save."""
         assert self._board is not None
         signum = self._board.is_asked_to_stop()
-        if signum is not None and not stop.requested:
+        if signum is not None and not stop.requested and not self._has_heeded:
+            self._has_heeded = True  # a second signal would be one that does not wait for the step
             os.kill(os.getpid(), signum)
 
 

@@ -31,6 +31,7 @@ from keras.src import backend as keras_backend
 from trainer.job.errors import ModelError
 from trainer.training.findings import is_keras_own
 from trainer.training.native_optimizer import unwrapped
+from trainer.training.synced_batch_norm import in_one_batch
 
 ModelFn = Callable[..., tf.estimator.EstimatorSpec]
 _FEATURES, _WEIGHTS = "features", "sample_weights"  # what the converter calls them (keras_lib.py)
@@ -69,7 +70,7 @@ def as_in_fit(model_fn: ModelFn, original: Original) -> ModelFn:
     def run_model_fn(
         features: Any, labels: Any, mode: str, config: tf.estimator.RunConfig
     ) -> tf.estimator.EstimatorSpec:
-        with fit_scope(original):
+        with fit_scope(original), in_one_batch(split_weights(features)[1]):
             return model_fn(_match_weights(features, list(outputs)), _match_labels(labels, outputs), mode, config)
 
     return run_model_fn

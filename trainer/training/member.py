@@ -7,6 +7,7 @@ MultiWorkerMirrored, the others wait for it for ever, without an error (measured
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import faulthandler
 import logging
 import os
@@ -19,9 +20,11 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.training.board import Board, Run
+from trainer.training.stopping import StopRequest, UnheardSignals
 
 LOG = logging.getLogger("trainer")
-BEAT_SECS = 2.0
+BEAT_SECS, SIGNAL_SECS = 2.0, 0.5
+STUCK_SECS = 10.0  # without a step, after which a signal is no longer kept waiting for its end
 UNSTUCK_SECS = 6.0  # without a step, after which a process that waits for a chief that is gone, ends
 # 128 + SIGABRT: Vertex AI restarts a replica that ends so, up to three times (custom training's documentation)
 STALLED = 134
@@ -39,9 +42,19 @@ Facts = Callable[[int, int], dict[str, Any]]  # step, own steps -> more to say i
 class Member:
     """The thread, and what it knows."""
 
-    def __init__(self, board: Board, name: str, run: Run, stall_secs: float, facts: Facts | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        name: str,
+        run: Run,
+        stall_secs: float,
+        facts: Facts | None = None,
+        stop: StopRequest | None = None,
+    ) -> None:
+        """`stop`: its signals are heeded even where a step never ends, and the main thread never hears of them."""
         self._board, self.name, self._run, self._stall_secs = board, name, run, stall_secs
         self._facts = facts or (lambda step, steps: {})
+        self._longest_secs, self._signals = 0.0, UnheardSignals(stop)
         self.step, self.steps = run.start_step, 0
         self.told_to_end = False  # by the chief, where each worker does steps of its own
         self._doing, self._beats = "starting", 0
@@ -69,6 +82,7 @@ class Member:
 
     def stepped(self, step: int) -> None:
         """A step is done."""
+        self._longest_secs = max(self._longest_secs, self.idle_secs if self._doing == "training" else 0.0)
         self.step, self.steps, self._doing = step, self.steps + 1, "training"
         self._changed_at = time.monotonic()
 
@@ -92,8 +106,12 @@ class Member:
         return time.monotonic() - self._changed_at
 
     def _watch(self) -> None:
-        pause = min(BEAT_SECS, self._stall_secs / 4)
-        while not self._over.wait(pause):
+        pause, beat_at = min(BEAT_SECS, self._stall_secs / 4), time.monotonic()
+        while not self._over.wait(min(pause, SIGNAL_SECS)):
+            self._hear_signals()
+            if time.monotonic() - beat_at < pause:
+                continue
+            beat_at = time.monotonic()
             try:
                 self._put_beat()
                 run = self._board.read_run()
@@ -119,6 +137,20 @@ class Member:
         if beat.get("beat") != self._others_beat and beat.get("doing") in ("evaluating", "waiting"):
             self._changed_at = time.monotonic()
         self._others_beat = beat.get("beat", -1)
+
+    def _hear_signals(self) -> None:
+        """End this process for a signal that its main thread cannot hear."""
+        patience_secs = max(STUCK_SECS, 3 * self._longest_secs)
+        is_stuck = self._doing == "training" and self.idle_secs > patience_secs
+        signum = self._signals.look(f"{self.name}: stopping, once step {self.step + 1} ends", is_stuck)
+        if signum is None:
+            return
+        why = f"step {self.step + 1} did not end"
+        if self.name == "chief":
+            self._board.put_run(dataclasses.replace(self._run, state="stopped", step=self.step, why=why))
+        sentence = f"{self.name}: stopped, though {why}; the same command goes on from the last checkpoint."
+        print(f"trainer.task: {sentence}", file=sys.stderr, flush=True)
+        os._exit(128 + signum)
 
     def _is_stalled(self) -> bool:
         return self._doing in ("training", "starting") and self.idle_secs > self._stall_secs

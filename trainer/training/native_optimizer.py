@@ -16,11 +16,13 @@ is exact it stays: its fused kernels are up to a quarter faster on tiny models.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.distribute.ps_values import AggregatingVariable
 
 _new = tf.keras.optimizers
 # Exact as the legacy optimizer of the same name; the second row only as long as no gradient is sparse.
@@ -141,15 +143,19 @@ class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
         """Sum the gradients of all replicas, then update as `fit` does: clipped and decayed as one."""
         known = [(gradient, param) for gradient, param in zip(gradients, params, strict=True) if gradient is not None]
         summed = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, known)
-        native = self._build_native([param for _, param in known])
+        variables = [_stored(param) for _, param in known]
+        native = self._build_native(variables)
+
+        def apply(*gradients: tf.Tensor) -> None:
+            native.apply_gradients(zip(gradients, variables, strict=True), skip_gradients_aggregation=True)
 
         @tf.function
         def update() -> tf.Tensor:
-            def in_replica(*gradients: tf.Tensor) -> None:
-                pairs = zip(gradients, [param for _, param in known], strict=True)
-                native.apply_gradients(pairs, skip_gradients_aggregation=True)
-
-            strategy.extended.call_for_each_replica(in_replica, args=tuple(summed))
+            if any(isinstance(param, AggregatingVariable) for _, param in known):
+                with _outside_of_strategies():
+                    apply(*summed)
+            else:
+                strategy.extended.call_for_each_replica(apply, args=tuple(summed))
             return tf.constant(True)  # Keras wants something to run
 
         return update()
@@ -171,6 +177,22 @@ class NativeOptimizer(tf.keras.optimizers.legacy.Optimizer):
             if variable.ref() not in known:
                 tf.keras.__internal__.backend.track_variable(variable)
         return native
+
+
+def _stored(variable: Any) -> Any:
+    """The one variable that all replicas share where a strategy stores it centrally, which no replica may assign."""
+    return variable.get() if isinstance(variable, AggregatingVariable) else variable
+
+
+@contextlib.contextmanager
+def _outside_of_strategies() -> Iterator[None]:
+    """Let an optimizer in the graph at hand take its variables for those of one device."""
+    graph = tf.compat.v1.get_default_graph()
+    stack, graph._distribution_strategy_stack = graph._distribution_strategy_stack, []
+    try:
+        yield
+    finally:
+        graph._distribution_strategy_stack = stack
 
 
 def _undecayed_names(optimizer: Any, model: tf.keras.Model) -> tuple[str, ...]:

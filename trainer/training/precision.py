@@ -1,13 +1,19 @@
-"""--precision: what layers compute in, by Keras' policies; their weights stay float32."""
+"""--precision: what layers compute in, by Keras' policies; their weights stay float32.
+
+Keras wraps each weight into a variable that is cast where it is read. Within an Estimator each replica of a strategy
+does that for itself, and TensorFlow 2.15.1 then takes the wrappers of one variable for several: "`colocate_vars_with`
+must only be passed a variable created in this tf.distribute.Strategy.scope()". So here a variable has one wrapper.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from keras.src.mixed_precision import autocast_variable
 
 from trainer.job.config import Distribution
 from trainer.job.errors import UsageError
@@ -23,10 +29,12 @@ def policy_kept() -> Iterator[None]:
     It has to last as long as a job: a layer that makes layers makes them again whenever the model is rebuilt in another
     graph, with the policy of that moment.
     """
-    before = tf.keras.mixed_precision.global_policy()
+    before, create = tf.keras.mixed_precision.global_policy(), autocast_variable.create_autocast_variable
+    autocast_variable.create_autocast_variable = lambda variable: _wrapped_once(variable, create)
     try:
         yield
     finally:
+        autocast_variable.create_autocast_variable = create
         tf.keras.mixed_precision.set_global_policy(before)
 
 
@@ -42,6 +50,11 @@ def set_precision(distribution: Distribution) -> None:
 def check_precision(distribution: Distribution, model: tf.keras.Model) -> None:
     """Raise UsageError where a model that was just built does not compute in --precision."""
     wanted, flag = distribution.precision, f"--precision={distribution.precision}"
+    if distribution.strategy == "central_storage" and "mixed" in (mixed := precision_of(model)):
+        raise UsageError(
+            f"--strategy=central_storage: Keras cannot share weights of {mixed} so; say --strategy=mirrored, or "
+            "--precision=float32."
+        )
     if wanted is None:
         return
     own = tf.keras.mixed_precision.global_policy().name
@@ -69,6 +82,15 @@ def precision_of(model: tf.keras.Model) -> str:
     """The policies of the model's layers, the most frequent first, such as `mixed_bfloat16, float32`."""
     names = [policy.name for policy in _policies(model).values()]
     return ", ".join(sorted(set(names), key=lambda name: (-names.count(name), name))) or "float32"
+
+
+def _wrapped_once(variable: Any, create: Callable[[Any], Any]) -> Any:
+    """The wrapper of a variable; the same one for all replicas of a variable that they share."""
+    if not isinstance(variable, tf.distribute.DistributedValues):
+        return create(variable)
+    if not hasattr(variable, "_wrapper"):
+        variable._wrapper = create(variable)
+    return variable._wrapper
 
 
 def _policies(model: tf.keras.Model) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from trainer.job.flags import Parsed
 from trainer.job.paths import JobPaths
 from trainer.training.checkpoints import Start, newest_step
 from trainer.training.conversion import evaluation_metric_names
-from trainer.training.estimators import build_engine
+from trainer.training.estimators import Engine, build_engine
 from trainer.training.explanations import storage_explained, training_explained
 from trainer.training.exporters import check_export_dir
 from trainer.training.failures import in_words
@@ -39,6 +39,7 @@ from trainer.training.prepare import Plan, build_checked, prepare_loaded
 from trainer.training.probing import prove_writable
 from trainer.training.records import copy_files, put_json, read_json
 from trainer.training.stopping import StopRequest
+from trainer.training.strategies import ALONE, Spread
 from trainer.training.tuner import Tuner
 
 LOG = logging.getLogger("trainer")
@@ -68,7 +69,7 @@ def preflight(parsed: Parsed, environment: Environment) -> tuple[list[Finding], 
     with tempfile.TemporaryDirectory(prefix="trainer-check-") as folder, _warnings() as warnings:
         rehearsal = Rehearsal(parsed, paths, JobPaths(folder), any(each.where == "--job-dir" for each in places))
         rehearsal.run()
-        found = [finding_of(error) for error in rehearsal.errors]
+        found = [finding_of(error) for error in rehearsal.errors] + rehearsal.obstacles
         found += [
             Finding("warning", rehearsal.part_of(text), text.rstrip("."), NO_MATTER) for text in dict.fromkeys(warnings)
         ]
@@ -104,6 +105,7 @@ class Rehearsal:
     errors: list[TrainerError] = dataclasses.field(default_factory=list)
     metrics: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    obstacles: list[Finding] = dataclasses.field(default_factory=list)
 
     def run(self) -> None:
         """Load, prepare, and run a step."""
@@ -113,7 +115,8 @@ class Rehearsal:
                 if plan is not None:
                     self._know(plan.manifest["model"]["metrics"])
                     self.lost = tuple(plan.manifest["lost_in_conversion"])
-                    run_one_step(plan)
+                    engine = run_one_step(plan)
+                    self.obstacles += tpu_obstacles(engine) if plan.job.distribution.strategy == "tpu" else []
         except TrainerError as error:
             self.errors.append(error)
 
@@ -124,7 +127,7 @@ class Rehearsal:
     def _prepared(self, module: ModuleType) -> Plan | None:
         try:
             start = Start(0, None) if self.is_new or self.parsed.job.output.fresh else self._copy_earlier_run()
-            return prepare_loaded(module, self.parsed, self.spare, start)
+            return prepare_loaded(module, self.parsed, self.spare, start, tried_as(self.parsed.job))
         except ModelError:
             raise
         except TrainerError as error:
@@ -148,6 +151,12 @@ class Rehearsal:
         self.metrics = () if names is None else ("loss", *names)
 
 
+def tried_as(job: Job) -> Spread:
+    """One replica, by the name of the strategy, which some models do not fit; a TPU's step is looked at apart."""
+    name = job.distribution.strategy
+    return ALONE if name in ("auto", "tpu") else Spread(name, "as asked for")
+
+
 class Silent(tf.estimator.Exporter):
     """In the place of a job's exporters."""
 
@@ -157,7 +166,7 @@ class Silent(tf.estimator.Exporter):
         """See Exporter."""
 
 
-def run_one_step(plan: Plan) -> None:
+def run_one_step(plan: Plan) -> Engine:
     """Convert the model, train a step and evaluate a batch, as the job does. Raises one of the errors of the tree."""
     evaluation = dataclasses.replace(plan.job.evaluation, eval_steps=1)
     schedule = dataclasses.replace(plan.schedule, total_steps=1, eval_every_steps=1, eval_every_secs=None)
@@ -167,6 +176,7 @@ def run_one_step(plan: Plan) -> None:
         with storage_explained(plan.paths), training_explained(plan.inputs, plan.paths):
             engine = build_engine(plan, Tuner(None, evaluation))
             dataclasses.replace(engine, exporters=(Silent(),)).train(StopRequest())
+        return engine
     except TrainerError as error:
         if isinstance(error.__cause__, tf.estimator.NanLossDuringTrainingError):
             raise TrainingFailed(
@@ -179,6 +189,13 @@ def run_one_step(plan: Plan) -> None:
         raise TrainingFailed(f"a step failed: {in_words(error)} (--verbosity=debug shows where)") from error
     finally:
         tf.compat.v1.summary.FileWriterCache.clear()  # their folder goes
+
+
+def tpu_obstacles(engine: Engine) -> list[Finding]:
+    """What stands against training on a TPU, of a job that trains on the CPU."""
+    from trainer.training.tpu_readiness import find_obstacles  # a second of imports that other jobs do without
+
+    return find_obstacles(engine.estimator, engine.plan.model, engine.plan.inputs, engine.plan.job)
 
 
 def finding_of(error: TrainerError) -> Finding:

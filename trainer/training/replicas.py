@@ -16,6 +16,7 @@ from trainer.job.errors import ModelError
 from trainer.training.datasets import Share
 from trainer.training.fit_semantics import split_weights, with_weights
 from trainer.training.strategies import Spread
+from trainer.training.synced_batch_norm import NOTHING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,19 +81,15 @@ def cut(batches: tf.data.Dataset, parts: Parts, start_step: int) -> tf.data.Data
     if parts.spread.is_async or (replicas == 1 and not parts.is_uneven):
         return batches
     if not parts.is_uneven:
-        return batches.unbatch().batch(parts.replica_batch) if not parts.rest else _by_rows(batches, replicas)
+        return batches.flat_map(lambda *batch: _even_parts(batch, replicas))
     numbered = batches.enumerate(start_step)
     return numbered.flat_map(lambda step, batch: _weighted_parts(batch, step, parts))
 
 
-def _by_rows(batches: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
-    """Batches whose number of rows divides evenly."""
-
-    def parts_of(*batch: Any) -> tf.data.Dataset:
-        rows = tf.shape(tf.nest.flatten(batch)[0], out_type=tf.int64)[0]
-        return tf.data.Dataset.from_tensor_slices(batch).batch(rows // replicas)
-
-    return batches.flat_map(parts_of)
+def _even_parts(batch: Any, count: int) -> tf.data.Dataset:
+    """Slices are several times cheaper than rows taken apart and put together."""
+    numbers = tf.data.Dataset.range(count)
+    return numbers.map(lambda number: tf.nest.map_structure(lambda each: each[number::count], batch))
 
 
 def _weighted_parts(batch: Any, step: tf.Tensor, parts: Parts) -> tf.data.Dataset:
@@ -108,8 +105,8 @@ def _weighted_parts(batch: Any, step: tf.Tensor, parts: Parts) -> tf.data.Datase
             lambda each: _rows_of_part(each, number, rows, parts.spread.replicas), (features, labels)
         )
         plain, weights = split_weights(taken[0])
-        ones = tf.ones([tf.maximum(rows, 1)], tf.float32)
-        counted = ones * tf.where(rows > 0, 1.0 if parts.spread.sums else factor, 0.0)
+        each = tf.where(rows > 0, 1.0 if parts.spread.sums else factor, NOTHING)
+        counted = tf.fill([tf.maximum(rows, 1)], each)
         weighted = counted if weights is None else tf.nest.map_structure(lambda each: each * counted, weights)
         return with_weights(plain, weighted), taken[1]
 
@@ -128,8 +125,8 @@ def _rows_of_part(value: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, count: i
 
 def is_summed(model: tf.keras.Model) -> bool:
     """Whether the model's losses are sums over examples. Raises ModelError where some are and some are not."""
-    losses = [each for each in tf.nest.flatten(model.loss) if isinstance(each, tf.keras.losses.Loss)]
-    sums = {each.reduction == tf.keras.losses.Reduction.SUM for each in losses} or {False}
+    losses = [each for each in tf.nest.flatten(model.loss) if each is not None]
+    sums = {getattr(each, "reduction", "") == tf.keras.losses.Reduction.SUM for each in losses} or {False}
     if len(sums) > 1:
         raise ModelError(
             "some of the model's losses are sums over examples and some are means, which several replicas cannot weigh "

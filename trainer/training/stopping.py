@@ -24,6 +24,9 @@ class StopRequest:
         self.signum: int | None = None
         self._at = 0.0
         self._saves = False
+        self._reader: int | None = None
+        self._arrived = self._handled = 0
+        self._pending = list[int]()
 
     @property
     def requested(self) -> bool:
@@ -33,10 +36,18 @@ class StopRequest:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Handle the signals within this context. Raises KeyboardInterrupt where no step has to be finished."""
+        self._reader, writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(writer, False)
+        former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         before = {each: signal.signal(each, self._handle) for each in SIGNALS}
         try:
             yield
         finally:
+            signal.set_wakeup_fd(former)
+            reader, self._reader = self._reader, None
+            os.close(reader)
+            os.close(writer)
             for each, handler in before.items():
                 # a second signal of the same request must not turn the exit code into that of a kill
                 signal.signal(each, signal.SIG_IGN if self.requested else handler)
@@ -50,7 +61,22 @@ class StopRequest:
         finally:
             self._saves = False
 
+    def unheard(self) -> list[int]:
+        """Signals that the main thread has not got to yet; one thread of a process may ask.
+
+        Python runs handlers in the main thread, between two of its instructions: not while that waits in a call of
+        TensorFlow's. The interpreter writes each signal into a pipe at once (signal.set_wakeup_fd).
+        """
+        with contextlib.suppress(BlockingIOError):
+            found = os.read(self._reader, 64) if self._reader is not None else b""
+            self._pending += [each for each in found if each in SIGNALS]
+            self._arrived += sum(each in SIGNALS for each in found)
+        unheard = self._arrived - self._handled
+        self._pending = self._pending[-unheard:] if unheard > 0 else []
+        return list(self._pending)
+
     def _handle(self, signum: int, frame: types.FrameType | None) -> None:
+        self._handled += 1
         again = self.signum is not None
         if again and time.monotonic() - self._at < SAME_REQUEST_SECS:
             return
@@ -59,3 +85,33 @@ class StopRequest:
             raise KeyboardInterrupt
         # os.write, as print is not safe inside a handler: it may interrupt another print
         os.write(sys.stderr.fileno(), b"\nstopping: finishing the step and saving a checkpoint ...\n")
+
+
+class UnheardSignals:
+    """What another thread makes of signals while the main one waits for a step that may never end."""
+
+    def __init__(self, stop: StopRequest | None) -> None:
+        self._stop = stop
+        self._since, self._of_one_request, self._is_said = 0.0, 0, False
+
+    def look(self, said: str, is_stuck: bool) -> int | None:
+        """The signal for which this process has to end now; to be called several times a second.
+
+        Args:
+          said: what is printed, once, where the main thread does not hear soon.
+          is_stuck: whether it is no use to wait; a second signal ends the process in any case.
+        """
+        signals = self._stop.unheard() if self._stop is not None else []
+        if self._stop is None or not signals:
+            self._since, self._is_said = 0.0, False
+            return None
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since < SAME_REQUEST_SECS:
+            self._of_one_request = len(signals)
+            return None
+        if not self._is_said:
+            self._is_said = True
+            os.write(sys.stderr.fileno(), f"\n{said}; a second signal ends it at once ...\n".encode())
+        is_second = self._stop.requested or len(signals) > self._of_one_request
+        return signals[-1] if is_second or is_stuck else None

@@ -108,6 +108,9 @@ def _fitting(cluster: Cluster | None) -> tuple[str, str]:
 
 
 def _replicas(name: str) -> int:
+    """Of one machine; one of a cluster has a replica on each GPU, and a single one where it has none."""
+    if name == "multi_worker_mirrored":
+        return len(tf.config.list_logical_devices("GPU")) or 1
     return len(_devices()) if name in ("mirrored", "central_storage") else 1
 
 

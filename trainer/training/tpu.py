@@ -15,6 +15,7 @@ tpu_config.py of tensorflow_estimator 2.15.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,10 +26,13 @@ from tensorflow_estimator.python.estimator.tpu.tpu_estimator import InstallSigna
 
 from trainer.job.config import Job
 from trainer.job.errors import UsageError
+from trainer.training.devices import TPU_VARIABLES
 from trainer.training.failures import in_words
 from trainer.training.fit_semantics import ModelFn
+from trainer.training.strategies import Spread, per_replica_batch_size
 from trainer.training.tpu_batches import insist_on_fixed
-from trainer.training.tpu_cores import average_gradients, mean_over_cores
+from trainer.training.tpu_cores import mean_over_cores
+from trainer.training.tpu_gradients import average_gradients
 
 REHEARSE, LOCAL = "rehearse", "local"
 CONNECT_SECS = 10.0
@@ -48,16 +52,22 @@ class TpuEstimator(tf.compat.v1.estimator.tpu.TPUEstimator):
             train_batch_size=job.data.batch_size,
             eval_on_tpu=False,
             export_to_tpu=False,
+            params={},
         )
 
     def train(self, *arguments: Any, **named: Any) -> Any:
-        """See Estimator; a TPU tells of weights that are NaN in its own way. Raises NanLossDuringTrainingError."""
+        """See Estimator. Raises NanLossDuringTrainingError also for weights that are NaN, which a TPU tells otherwise.
+
+        The threads that feed a TPU fail too when the training does, and TPUEstimator raises what came first.
+        """
         try:
             return super().train(*arguments, **named)
-        except tf.errors.InvalidArgumentError as error:
-            if NAN in error.message:
-                raise tf.estimator.NanLossDuringTrainingError from error
-            raise
+        except Exception as error:
+            seen = self._rendezvous[tf.estimator.ModeKeys.TRAIN]._errors.get("training_loop")
+            own = seen[1] if seen and not _is_followed(seen[1]) else error
+            if isinstance(own, tf.errors.InvalidArgumentError) and NAN in own.message:
+                raise tf.estimator.NanLossDuringTrainingError from own
+            raise own from own.__cause__
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         """See Estimator; on the CPU."""
@@ -77,22 +87,21 @@ class TpuEstimator(tf.compat.v1.estimator.tpu.TPUEstimator):
         Raises:
           UsageError: it is not so, or the TPU has several hosts.
         """
+        if self.config.cluster is None:
+            return
         with self._ctx.with_mode(tf.estimator.ModeKeys.TRAIN) as context:
-            try:
-                on_cpu, hosts = context.is_running_on_cpu(), 1
-                hosts = hosts if on_cpu else context.num_hosts
-            except RuntimeError as error:
-                raise UsageError(
-                    "no TPU core was found: run on a machine that has a TPU, name one with --tpu=NAME, or see how far "
-                    "the job comes without one with --tpu=rehearse."
-                ) from error
-            except ValueError as error:
-                raise UsageError(f"--batch-size does not fit the TPU: {in_words(error)}.") from error
+            cores, hosts = context.num_cores, context.num_hosts
+        if not cores:
+            raise UsageError(
+                "no TPU core was found: run on a machine that has a TPU, name one with --tpu=NAME, or see with "
+                f"--tpu={REHEARSE} how far the job comes without one."
+            )
         if hosts > 1:
             raise UsageError(
                 f"this TPU has {hosts} hosts, each of which would read all of the data: name one with a single host, "
                 "such as a v3-8."
             )
+        per_replica_batch_size(Spread("tpu", "", replicas=cores), self._ctx._train_batch_size)
 
     def _call_input_fn(self, input_fn: Callable[[], Any], mode: str, input_context: Any = None) -> Any:
         """TPUEstimator insists on an argument `params`, which input functions of ours do not need.
@@ -147,12 +156,14 @@ def build_program(
 
 
 def find_tpu(name: str | None) -> Any:
-    """The resolver of a TPU: `local`, a name, or an address grpc://HOST:PORT; None for what the environment names.
+    """The resolver of a TPU: `local`, a name, or an address grpc://HOST:PORT; None for what the machine has.
 
     Raises:
       UsageError: there is none, or it does not answer. TensorFlow itself would try for a day.
     """
     said = f"--tpu={name}" if name else "--strategy=tpu without --tpu"
+    if name is None and not any(os.environ.get(variable) for variable in TPU_VARIABLES):
+        name = LOCAL
     hint = f"name one that is ready, --tpu={LOCAL} on a machine with a TPU of its own, or --tpu={REHEARSE}"
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
@@ -162,6 +173,11 @@ def find_tpu(name: str | None) -> Any:
     except Exception as error:  # of the resolver's several clients and their transports, each has errors of its own
         raise UsageError(f"{said}: no TPU can be reached ({in_words(error)}): {hint}.") from error
     return resolver
+
+
+def _is_followed(error: Exception) -> bool:
+    """Whether an error says no more than that the session was closed, after another one."""
+    return isinstance(error, tf.errors.CancelledError) or "closed" in str(error)
 
 
 def _run_config(config: tf.estimator.RunConfig, cluster: Any, job: Job) -> Any:

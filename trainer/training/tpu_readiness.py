@@ -22,11 +22,11 @@ from trainer.training.native_optimizer import unwrapped
 from trainer.training.strategies import ALONE
 from trainer.training.tpu import LOCAL, REHEARSE, build_program
 from trainer.training.tpu_batches import full_batches, unfit_parts, unfit_sentence
-from trainer.training.tpu_cores import average_gradients
+from trainer.training.tpu_gradients import average_gradients
 from trainer.training.tpu_step import PYTHON, Step, layer_of, trace_step
 from trainer.training.weights import shortened
 
-CORES = 8  # of a v2-8 or v3-8, the smallest that there are
+CORES = 8  # of a v2-8 or v3-8
 REBUILD = "let layers make their weights with add_weight and an initializer, and need nothing from outside of the step"
 PREPROCESS = "do it in preprocess(features), which runs on the CPU before the step"
 # what is odd about an operation -> level, problem, remedy
@@ -107,8 +107,8 @@ def _in_model(model: tf.keras.Model) -> Iterator[Finding]:
             yield Finding("error", f"layer {layer.name}", problem, 'make it with dtype="float32"')
     optimizer = unwrapped(model.optimizer)
     if optimizer is not model.optimizer:
-        problem = "mixed_float16 needs a loss scale, which was not tried in the loop of a TPU"
-        yield Finding("error", "model", problem, "use mixed_bfloat16, which is what a TPU computes in")
+        problem = "it computes in float16, with a loss scale, where a TPU is made for bfloat16"
+        yield Finding("warning", "model", problem, "use mixed_bfloat16, which needs no loss scale")
     kind = type(optimizer).__name__
     lazy = kind in _LAZY or (kind == "SGD" and optimizer._momentum)
     tables = [layer.name for layer in model._flatten_layers() if isinstance(layer, tf.keras.layers.Embedding)]

@@ -94,7 +94,7 @@ def trace_step(host: tf.estimator.Estimator, layers: Sequence[str], element_spec
 
 def layer_of(name: str, layers: Collection[str]) -> str:
     """The layer of an operation, by the scopes in its name; inner layers with the ones around them."""
-    if re.match(r"(training|Adam|SGD|RMSprop)[^/]*/(?!.*gradients/)", name):
+    if re.match(r"training(_\d+)?/(?!.*gradients/)", name):
         return OPTIMIZER
     scopes = [_layer_name(scope, layers) for scope in name.split("/")]
     first = next((number for number, scope in enumerate(scopes) if scope), None)

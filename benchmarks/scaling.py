@@ -1,0 +1,195 @@
+"""How much more do two workers train than one process, each on a core of its own?
+
+    .venv/bin/python benchmarks/scaling.py            about 4 minutes; the last line is one JSON object
+
+Three jobs train the place names with the same flags through `python -m trainer.task`:
+
+    one      a single process on the first core
+    sync     chief and worker in step (multi_worker_mirrored), each on its core; the batch of one, half of it each
+    async    chief and worker beside a parameter server, each with batches of its own
+
+All are started, and then run by turns for some seconds each, stopped and continued with signals, so that they meet the
+same noise of a shared machine. Each process counts its steps; a ratio is taken in every round, and the median of the
+rounds is what is reported. The server computes next to nothing and may run on both cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from training import Counter, count_hook, read_steps
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODES = {"one": ("chief",), "sync": ("chief", "worker"), "async": ("chief", "worker", "ps")}
+BATCH_SIZE = 1024
+MANY = 10_000_000  # steps nobody gets to
+WARM_UP_STEPS, WARM_UP_SECS = 20, 300.0
+SETTLE_SECS, SLICE_SECS = 1.0, 3.0
+HOUR = 3600  # signs of life stand still while a job does
+
+
+class Group:
+    """The processes of one job."""
+
+    def __init__(self, mode: str, folder: pathlib.Path, batch_size: int) -> None:
+        self.mode, self._batch_size = mode, batch_size
+        self._folder, self._processes = folder, dict[str, subprocess.Popen[bytes]]()
+
+    def start(self) -> None:
+        """Start all, wait until each has trained for a while, and stop them."""
+        roles = MODES[self.mode]
+        command = [sys.executable, __file__, f"--mode={self.mode}", f"--folder={self._folder}"]
+        command += [f"--batch-size={self._batch_size}"]
+        addresses = dict(zip(roles, free_addresses(len(roles)), strict=True))
+        for role in roles:
+            self._counter(role).write_bytes(bytes(8))
+            task = {"cluster": {each: [address] for each, address in addresses.items()}, "task": task_of(role)}
+            told = {"TF_CONFIG": json.dumps(task)} if len(roles) > 1 else {}
+            with self._log(role).open("wb") as log:
+                self._processes[role] = subprocess.Popen(
+                    [*command, f"--role={role}"],
+                    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **told},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+        self._await_warmth()
+        self.send(signal.SIGSTOP)
+
+    def _await_warmth(self) -> None:
+        until = time.monotonic() + WARM_UP_SECS
+        while min(read_steps(self._counter(role)) for role in self._trainers) < WARM_UP_STEPS:
+            for role, process in self._processes.items():
+                if process.poll() is not None or time.monotonic() > until:
+                    sys.exit(f"{self.mode}: {role} is not warm:\n{self._log(role).read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    def send(self, signum: signal.Signals) -> None:
+        """To all of them."""
+        for process in self._processes.values():
+            process.send_signal(signum)
+
+    def rate(self) -> float:
+        """Examples/s of a slice of time in which this job runs."""
+        self.send(signal.SIGCONT)
+        time.sleep(SETTLE_SECS)
+        before, began = self._examples(), time.perf_counter()
+        time.sleep(SLICE_SECS)
+        found = (self._examples() - before) / (time.perf_counter() - began)
+        self.send(signal.SIGSTOP)
+        return found
+
+    def close(self) -> None:
+        """End all."""
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+
+    @property
+    def _trainers(self) -> list[str]:
+        return [role for role in MODES[self.mode] if role != "ps"]
+
+    def _examples(self) -> int:
+        """In step, the batch is that of both; else each has its own."""
+        counted = self._trainers if self.mode == "async" else ["chief"]
+        return self._batch_size * sum(read_steps(self._counter(role)) for role in counted)
+
+    def _counter(self, role: str) -> pathlib.Path:
+        return self._folder / f"{self.mode}-{role}.steps"
+
+    def _log(self, role: str) -> pathlib.Path:
+        return self._folder / f"{self.mode}-{role}.log"
+
+
+def task_of(role: str) -> dict[str, Any]:
+    """Its place in TF_CONFIG."""
+    return {"type": role, "index": 0}
+
+
+def free_addresses(count: int) -> list[str]:
+    """Addresses on loopback that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
+def run_role(mode: str, role: str, folder: pathlib.Path, batch_size: int) -> int:
+    """A process of a job: the door itself; the only thing added is the hook that counts, and the core."""
+    cores = sorted(os.sched_getaffinity(0))
+    if role != "ps":
+        os.sched_setaffinity(0, {cores[("chief", "worker").index(role)]})
+    import tensorflow as tf
+
+    counter, train = Counter(folder / f"{mode}-{role}.steps"), tf.estimator.Estimator.train
+
+    def counted(estimator: Any, input_fn: Any, hooks: Sequence[Any] | None = None, *more: Any, **named: Any) -> Any:
+        return train(estimator, input_fn, [*(hooks or ()), count_hook(counter)], *more, **named)
+
+    tf.estimator.Estimator.train = counted
+    from trainer.task import main as train_job
+
+    argv = [f"--job-dir={folder / mode}", f"--batch-size={batch_size}", f"--train-steps={MANY}"]
+    argv += [f"--eval-every-steps={MANY}", "--save-checkpoints-secs=100000", f"--stall-secs={HOUR}"]
+    return train_job(argv)
+
+
+@contextlib.contextmanager
+def started(modes: Sequence[str], folder: pathlib.Path, batch_size: int) -> Iterator[list[Group]]:
+    """All jobs, warm and stopped; ended afterwards."""
+    groups = [Group(mode, folder, batch_size) for mode in modes]
+    try:
+        for group in groups:
+            group.start()
+        yield groups
+    finally:
+        for group in groups:
+            group.close()
+
+
+def main() -> int:
+    """Compare, print a table, and one JSON object as the last line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--mode", choices=tuple(MODES), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("chief", "worker", "ps"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=pathlib.Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.role:
+        return run_role(args.mode, args.role, args.folder, args.batch_size)
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("two cores are needed, and this process may use one.")
+    rates: dict[str, list[float]] = {mode: [] for mode in MODES}
+    with tempfile.TemporaryDirectory() as name, started(list(MODES), pathlib.Path(name), args.batch_size) as groups:
+        for _ in range(args.rounds):
+            for group in groups:
+                rates[group.mode].append(group.rate())
+    for mode, found in rates.items():
+        print(f"{mode:6} {statistics.median(found):10,.0f} examples/s (median of {args.rounds})")
+    ratios = {f"{mode}_2_over_1": ratio(rates[mode], rates["one"]) for mode in ("sync", "async")}
+    print(json.dumps({**ratios, "batch_size": args.batch_size, "rounds": args.rounds}))
+    return 0
+
+
+def ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the ratios of the rounds."""
+    return round(statistics.median(a / b for a, b in zip(ours, others, strict=True)), 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ A step's examples are divided by position. What goes wrong is told by variables:
     FAKE_CLASH=chief           that member finds its port taken, once; ...! each time
     FAKE_WRONG=share|examples|export|evaluation    what is not as it should be
     FAKE_STAYS=1               a parameter server does not end by itself
+    FAKE_SAVE_SECS=4           how long the chief saves after SIGTERM
     FAKE_DEAF=1                SIGTERM is not heard
     FAKE_CHILD=1               the chief starts a process in a session of its own
 """
@@ -280,6 +281,7 @@ def chief(board: Board) -> None:
     step = train(board, run)
     run["step"] = step
     if STOPPED:
+        time.sleep(float(OPTIONS.get("FAKE_SAVE_SECS", "0")))
         put_json(FOLDER / "cluster" / "run.json", {**run, "state": "stopped", "why": "a signal"})
         sys.exit(128 + STOPPED[0])
     if TOLD.has_evaluator:

@@ -198,7 +198,8 @@ def started(folder: pathlib.Path, argv: tuple[str, ...], **fake: str) -> subproc
         command(folder, argv, **fake), env=environ(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     until = time.monotonic() + 60
-    while not pathlib.Path(plan.board, "chief.json").exists() or '"training"' not in read(plan, "chief.json"):
+    trainers = [f"{each.entry}.json" for each in plan.members if each.role in ("chief", "worker")]
+    while not all(os.path.exists(f"{plan.board}/{name}") and '"training"' in read(plan, name) for name in trainers):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -249,7 +250,7 @@ def test_kill_9_leaves_nothing_behind_and_the_next_one_waits_and_goes_on(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(tmp_path, *BOTH[0])
-    with started(tmp_path, BOTH[0], child="1", **SLOW) as process:
+    with started(tmp_path, BOTH[0], child="1", save_secs="4", **SLOW) as process:
         process.kill()
         process.communicate(timeout=30)
     assert left_behind(plan), "they are saving, or it was too slow to see that"

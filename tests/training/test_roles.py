@@ -82,6 +82,18 @@ def test_a_follower_waits_for_a_chief_that_lives(board: Board, paths: JobPaths) 
     with_a_chief(begin, lambda: await_run(board, parsed(), paths, "worker-0", fresh=True), RUN)
 
 
+def test_an_evaluator_that_is_started_again_takes_a_run_whose_chief_waits_for_it(board: Board, paths: JobPaths) -> None:
+    trained = dataclasses.replace(RUN, state="trained", step=40)
+    board.open_run(trained)
+
+    def wait() -> None:
+        for beat in range(3):
+            board.put_beat("chief", {"beat": beat, "step": 40, "doing": "waiting"})
+            time.sleep(0.4)
+
+    with_a_chief(wait, lambda: await_run(board, parsed(), paths, "evaluator", fresh=False), trained)
+
+
 def with_a_chief(begin: Any, wait: Any, expected: Run) -> None:
     chief = threading.Thread(target=begin)
     chief.start()

@@ -162,11 +162,15 @@ def await_run(board: Board, parsed: Parsed, paths: JobPaths, name: str, fresh: b
         run = watch.look()
         if run and run != first and run.is_over:
             return run
-        if run and watch.lives and not run.is_over and not (fresh and watch.step > run.start_step):
+        if run and watch.lives and (run.state == "trained" or _can_be_joined(run, watch, fresh)):
             return run
         if watch.silent_secs > stall_secs:
             end_stalled(f"{name}: no chief has begun a run for {watch.silent_secs:.0f} s (--stall-secs)")
         time.sleep(POLL_SECS)
+
+
+def _can_be_joined(run: Run, watch: Watch, fresh: bool) -> bool:
+    return not run.is_over and not (fresh and watch.step > run.start_step)
 
 
 def closed(run: Run, name: str) -> int:

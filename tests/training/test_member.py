@@ -17,13 +17,15 @@ import sys, time
 from trainer.job.paths import JobPaths
 from trainer.training import member as member_
 from trainer.training.board import Board, Run
+from trainer.training.stopping import StopRequest
 
 folder, name, stall_secs, doing, secs = sys.argv[1:]
 member_.BEAT_SECS = 0.1
 board = Board(JobPaths(folder))
 run = Run("a", "running", 5, 5, 40, "multi_worker_mirrored", "chief")
 board.open_run(run)
-member = member_.Member(board, name, run, float(stall_secs), lambda step, steps: {"examples": 10 * steps})
+facts = lambda step, steps: {"examples": 10 * steps}
+member = member_.Member(board, name, run, float(stall_secs), StopRequest(), facts)
 heard = []
 member.on_news(lambda news: heard.append(news.state))
 

@@ -51,7 +51,7 @@ class Crew:
         self._open(engine.plan, "running")
         facts = lambda step, steps: examples_seen(engine.plan, steps)  # noqa: E731
         assert self._run is not None
-        member = self._member = Member(self._board, "chief", self._run, self._job.distribution.stall_secs, facts, stop)
+        member = self._member = Member(self._board, "chief", self._run, self._job.distribution.stall_secs, stop, facts)
         member.on_news(lambda run: self._heed_stop(stop))
         with self._told(member), member.at_work():
             yield dataclasses.replace(engine, member=member, evaluates=self.evaluates)

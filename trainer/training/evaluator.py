@@ -47,7 +47,7 @@ def evaluate_continuously(parsed: Parsed, environment: Environment, board: Board
         engine = build_engine(plan, tuner)
         engine.exports.remove_unfinished()
         # it may have nothing to do for long, so it is the chief's silence that ends it
-        member = Member(board, "evaluator", run, float("inf"), lambda step, steps: {"done": work.is_done})
+        member = Member(board, "evaluator", run, float("inf"), stop, lambda step, steps: {"done": work.is_done})
         work = Evaluations(engine, board, member, stop, parsed.job.distribution.stall_secs)
         with member.at_work(), stop.saving():
             ended = work.run(run)

@@ -48,12 +48,12 @@ class Member:
         name: str,
         run: Run,
         stall_secs: float,
-        facts: Facts | None = None,
-        stop: StopRequest | None = None,
+        stop: StopRequest,
+        facts: Facts,
     ) -> None:
         """`stop`: its signals are heeded even where a step never ends, and the main thread never hears of them."""
         self._board, self.name, self._run, self._stall_secs = board, name, run, stall_secs
-        self._facts = facts or (lambda step, steps: {})
+        self._facts = facts
         self._longest_secs, self._signals = 0.0, UnheardSignals(stop)
         self.step, self.steps = run.start_step, 0
         self.told_to_end = False  # by the chief, where each worker does steps of its own

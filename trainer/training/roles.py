@@ -63,7 +63,7 @@ def work(parsed: Parsed, environment: Environment, stop: StopRequest) -> int:
         plan = prepare_to_follow(parsed, paths, spread, run.start_step)
         engine = build_engine(plan, Tuner(None, parsed.job.evaluation), cluster)
         facts = lambda step, steps: examples_seen(plan, steps)  # noqa: E731
-        member = Member(board, name, run, parsed.job.distribution.stall_secs, facts, stop)
+        member = Member(board, name, run, parsed.job.distribution.stall_secs, stop, facts)
         member.on_news(lambda news: _heed(news, run, member, board, stop, spread.is_async))
         engine = dataclasses.replace(engine, member=member, evaluates=False)
         with member.at_work(), training_explained(plan.inputs, paths), stop.saving():

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ class StopRequest:
         self._at = 0.0
         self._saves = False
         self._reader: int | None = None
-        self._arrived = self._handled = 0
-        self._pending = list[int]()
+        self._arrived = list[int]()
+        self._lock = threading.RLock()  # a handler may interrupt who holds it, in the same thread
 
     @property
     def requested(self) -> bool:
@@ -67,16 +68,15 @@ class StopRequest:
         Python runs handlers in the main thread, between two of its instructions: not while that waits in a call of
         TensorFlow's. The interpreter writes each signal into a pipe at once (signal.set_wakeup_fd).
         """
-        with contextlib.suppress(BlockingIOError):
-            found = os.read(self._reader, 64) if self._reader is not None else b""
-            self._pending += [each for each in found if each in SIGNALS]
-            self._arrived += sum(each in SIGNALS for each in found)
-        unheard = self._arrived - self._handled
-        self._pending = self._pending[-unheard:] if unheard > 0 else []
-        return list(self._pending)
+        with self._lock:
+            if self._reader is not None:
+                with contextlib.suppress(BlockingIOError):
+                    self._arrived += [each for each in os.read(self._reader, 64) if each in SIGNALS]
+            return list(self._arrived)
 
     def _handle(self, signum: int, frame: types.FrameType | None) -> None:
-        self._handled += 1
+        with self._lock:  # Python calls this once for several of a kind that came while the main thread was away
+            self._arrived = [each for each in self.unheard() if each != signum]
         again = self.signum is not None
         if again and time.monotonic() - self._at < SAME_REQUEST_SECS:
             return
@@ -90,7 +90,7 @@ class StopRequest:
 class UnheardSignals:
     """What another thread makes of signals while the main one waits for a step that may never end."""
 
-    def __init__(self, stop: StopRequest | None) -> None:
+    def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
         self._since, self._of_one_request, self._is_said = 0.0, 0, False
 
@@ -101,8 +101,8 @@ class UnheardSignals:
           said: what is printed, once, where the main thread does not hear soon.
           is_stuck: whether it is no use to wait; a second signal ends the process in any case.
         """
-        signals = self._stop.unheard() if self._stop is not None else []
-        if self._stop is None or not signals:
+        signals = self._stop.unheard()
+        if not signals:
             self._since, self._is_said = 0.0, False
             return None
         now = time.monotonic()

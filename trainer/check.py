@@ -109,9 +109,8 @@ def check(
 
 def _unfit_strategy(parsed: Parsed, environment: Environment) -> list[Finding]:
     """Whether the job's strategy is one for this machine, or for the cluster that it belongs to."""
-    cluster = environment.cluster
     try:
-        refuse_unfit(parsed.job.distribution.strategy, cluster if cluster and not cluster.is_alone else None)
+        refuse_unfit(parsed.job.distribution.strategy, environment.cluster)
     except UsageError as error:
         return [Finding.of_error("flags", error)]
     return []

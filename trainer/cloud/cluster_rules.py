@@ -18,9 +18,8 @@ def check_cluster(pools: Sequence[Mapping[str, Any]], strategy: str) -> Iterator
     """Hold --strategy against the pools of a CustomJobSpec: chief, worker, parameter server, evaluator."""
     counts = [min(whole(pool.get("replicaCount")) or 0, MOST) for pool in pools[:4]]
     workers, ps = ([f"host:{number}" for number in range(count)] for count in [*counts[1:3], 0, 0][:2])
-    cluster = Cluster("chief:1", tuple(workers), tuple(ps)) if workers or ps else None
     try:
-        refuse_unfit(strategy, cluster)
+        refuse_unfit(strategy, Cluster("chief:1", tuple(workers), tuple(ps)))
     except UsageError as error:
         problem, _, remedy = str(error).rstrip(".").rpartition(": ")
         yield Finding("error", "workerPoolSpecs", problem, remedy)

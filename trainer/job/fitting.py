@@ -10,9 +10,14 @@ IN_A_CLUSTER = ("multi_worker_mirrored", "parameter_server")
 
 
 def refuse_unfit(name: str, cluster: Cluster | None) -> None:
-    """Raise UsageError where a strategy, other than auto, is none for who takes part; `cluster` is None for one."""
+    """Raise UsageError where a strategy, other than auto, is none for who takes part.
+
+    `cluster` is None for a machine that nobody else trains with, or one in which the chief trains alone.
+    """
     if name == "auto":
         return
+    if cluster is not None and cluster.is_alone:
+        cluster = None
     if cluster is None and name in IN_A_CLUSTER:
         raise UsageError(
             f"--strategy={name} needs a cluster, and there is one machine: give the job more machines, try it with "

@@ -13,9 +13,9 @@ from typing import IO
 
 from trainer.cluster.keeper import SAVING_SECS
 from trainer.cluster.plan import Plan
-from trainer.job.errors import JobDirError, StorageFailed
+from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, JobDirError, StorageFailed
 
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+STORAGE = (*FULL_ERRNOS, *DENIED_ERRNOS, errno.EEXIST)
 PATIENCE_SECS = SAVING_SECS + 15.0
 
 

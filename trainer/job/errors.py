@@ -16,7 +16,12 @@ A message is a sentence that says what was given, what is allowed and what to do
 
 from __future__ import annotations
 
+import errno
 import signal
+
+# what an OSError has that storage is the cause of
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+DENIED_ERRNOS = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 class TrainerError(Exception):

@@ -20,14 +20,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import URL
 
 from trainer.cloud.study_parameters import Value
-from trainer.job.errors import JobDirError, StorageFailed
+from trainer.job.errors import FULL_ERRNOS, JobDirError, StorageFailed
 from trainer.sweeps.measurements import Measurement
 from trainer.sweeps.plan import SweepPlan
 from trainer.sweeps.space import choose, make_sampler
 
 NAME = "sweep"
 OWN_FILES = ("sweep.lock", "study.db", "study.db-journal", "trials", "sweep.html", "sweep.json")
-FULL = (errno.ENOSPC, errno.EDQUOT)
 State = Literal["running", "completed", "stopped", "failed"]
 STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
@@ -229,5 +228,5 @@ def storage_explained(folder: str) -> Iterator[None]:
             f"{folder}/study.db cannot be used ({words}): make room, or see to its permissions."
         ) from error
     except OSError as error:
-        problem = "the disk is full" if error.errno in FULL else f"cannot be written ({error.strerror})"
+        problem = "the disk is full" if error.errno in FULL_ERRNOS else f"cannot be written ({error.strerror})"
         raise StorageFailed(f"--sweep-dir={folder}: {problem}: make room, or name another folder.") from error

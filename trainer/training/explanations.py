@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-from trainer.job.errors import DataError, StorageFailed, TrainingFailed
+from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, DataError, StorageFailed, TrainingFailed
 from trainer.job.paths import JobPaths
 from trainer.training.failures import in_words
 from trainer.training.inputs import Inputs
@@ -19,8 +18,6 @@ from trainer.training.reader import READ_ERRORS
 READING = ("DecodeCSV", "decode_csv", "a bad row", "parse_example", "ParseExample")  # in messages about a row
 FULL = ("No space left on device", "Disk quota exceeded")
 DENIED = ("Permission denied", "Read-only file system", "Operation not permitted")
-FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-DENIED_ERRNOS = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 @contextlib.contextmanager

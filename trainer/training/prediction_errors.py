@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from trainer.job.errors import StorageFailed
-from trainer.training.explanations import DENIED, DENIED_ERRNOS, FULL, FULL_ERRNOS
+from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, StorageFailed
+from trainer.training.explanations import DENIED, FULL
 from trainer.training.failures import in_words
 
 NO_FOLDER = ("ot a directory", "File exists")

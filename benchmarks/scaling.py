@@ -21,7 +21,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -33,13 +32,16 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from training import Counter, count_hook, read_steps
 
+from trainer.cluster.plan import Member, told_by_the_cloud
+from trainer.cluster.ports import Ports
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODES = {"one": ("chief",), "sync": ("chief", "worker"), "async": ("chief", "worker", "ps")}
 BATCH_SIZE = 1024
 MANY = 10_000_000  # steps nobody gets to
 WARM_UP_STEPS, WARM_UP_SECS = 20, 300.0
 SETTLE_SECS, SLICE_SECS = 1.0, 3.0
-HOUR = 3600  # signs of life stand still while a job does
+HOUR = 3600  # a job that is stopped makes no step
 
 
 class Group:
@@ -54,11 +56,12 @@ class Group:
         roles = MODES[self.mode]
         command = [sys.executable, __file__, f"--mode={self.mode}", f"--folder={self._folder}"]
         command += [f"--batch-size={self._batch_size}"]
-        addresses = dict(zip(roles, free_addresses(len(roles)), strict=True))
-        for role in roles:
+        members = [Member(role) for role in roles]
+        ports = Ports(members)
+        ports.release()
+        for role, member in zip(roles, members, strict=True):
             self._counter(role).write_bytes(bytes(8))
-            task = {"cluster": {each: [address] for each, address in addresses.items()}, "task": task_of(role)}
-            told = {"TF_CONFIG": json.dumps(task)} if len(roles) > 1 else {}
+            told = told_by_the_cloud(member, members, ports.of)
             with self._log(role).open("wb") as log:
                 self._processes[role] = subprocess.Popen(
                     [*command, f"--role={role}"],
@@ -112,20 +115,6 @@ class Group:
 
     def _log(self, role: str) -> pathlib.Path:
         return self._folder / f"{self.mode}-{role}.log"
-
-
-def task_of(role: str) -> dict[str, Any]:
-    """Its place in TF_CONFIG."""
-    return {"type": role, "index": 0}
-
-
-def free_addresses(count: int) -> list[str]:
-    """Addresses on loopback that nobody listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
 def run_role(mode: str, role: str, folder: pathlib.Path, batch_size: int) -> int:

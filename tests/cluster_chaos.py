@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import re
 import shutil
@@ -19,8 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-import psutil
-
+from tests.cluster.lab import others
 from tests.runner import environ, exports, flags, leftovers, read_evaluations, read_json, write_project
 
 STEPS, EVAL_STEPS, SAVE_STEPS = 1200, 400, 100
@@ -74,12 +72,7 @@ def rehearse(folder: pathlib.Path, *argv: str, deadline_secs: float = DEADLINE_S
 
 def of_rehearsal(folder: pathlib.Path) -> list[str]:
     """The processes that work in a folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
-        is_there = process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid()
-        if is_there and process.info["cwd"] == str(folder.resolve()):
-            found.append(" ".join(process.info["cmdline"] or []))
-    return found
+    return others(lambda words, works_in: works_in == str(folder.resolve()))
 
 
 def job_flags(*more: str) -> list[str]:

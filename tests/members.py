@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from tests.runner import Running
+from trainer.cluster.plan import Member
+from trainer.cluster.ports import HOST, Ports
 
 Members = dict[str, Running]
 
 
 def free_addresses(count: int) -> list[str]:
     """Addresses on loopback that nobody listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    ports = Ports([Member("worker", index) for index in range(count)])
+    ports.release()
+    return [f"{HOST}:{port}" for port in ports.of.values()]
 
 
 def cluster(**counts: int) -> dict[str, list[str]]:

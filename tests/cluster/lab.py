@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
@@ -47,11 +47,15 @@ def counted(plan: Plan) -> dict[str, int]:
 
 def left_behind(plan: Plan) -> list[str]:
     """Processes of a rehearsal that are still there."""
+    return others(lambda words, folder: any(plan.job_dir in word for word in words))
+
+
+def others(is_meant: Callable[[Sequence[str], str | None], bool]) -> list[str]:
+    """Processes other than this one, by their words and the folder that they work in."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        is_there = process.info["status"] != psutil.STATUS_ZOMBIE
-        if is_there and process.pid != os.getpid() and any(plan.job_dir in word for word in words):
+    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+        words, is_there = process.info["cmdline"] or [], process.info["status"] != psutil.STATUS_ZOMBIE
+        if is_there and process.pid != os.getpid() and is_meant(words, process.info["cwd"]):
             found.append(" ".join(words))
     return found
 

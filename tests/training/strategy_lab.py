@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import socket
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 import numpy as np
 import tensorflow as tf
 
+from tests.members import free_addresses
 from tests.training.conversion_lab import distance
 from tests.training.strategy_cases import KINDS, OPTIMIZERS, Kind
 from trainer.job.cluster import Cluster
@@ -147,13 +147,10 @@ def meet(folder: pathlib.Path, role: str) -> Cluster:
     path = folder / "cluster.json"
     if role == "chief":
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as one, socket.socket() as other:
-            for each in (one, other):
-                each.bind(("127.0.0.1", 0))
-            (folder / "cluster.tmp").write_text(json.dumps([each.getsockname()[1] for each in (one, other)]))
+        (folder / "cluster.tmp").write_text(json.dumps(free_addresses(2)))
         (folder / "cluster.tmp").rename(path)
     wait_for(path.exists)
-    chief, worker = (f"127.0.0.1:{port}" for port in json.loads(path.read_text()))
+    chief, worker = json.loads(path.read_text())
     return Cluster(chief, (worker,), role=role)  # type: ignore[arg-type]
 
 
@@ -167,13 +164,13 @@ def wait_for(happened: Callable[[], object]) -> None:
 
 
 def run(cell: str, folder: pathlib.Path, strategy: str) -> dict[str, Any]:
-    """One cell; a traceback where it fails, as one cell's trouble is not the others'."""
+    """One cell; a traceback where it fails."""
     name, _, role = strategy.partition(":")
     try:
         if strategy == "fit":
             return fit(cell, folder)
         return train(cell, folder, name, meet(folder / name / cell, role) if role else None)
-    except Exception:
+    except Exception:  # one cell's trouble is not the others'
         return {"error": traceback.format_exc()}
 
 

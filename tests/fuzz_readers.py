@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rng = random.Random(seed)
         try:
             ends[examine(rng, written(rng, folder))] += 1
-        except Exception:
+        except Exception:  # whatever it is, it is told how to see it again
             print(f"--seed={seed} finds something, its files are in {folder}", file=sys.stderr)
             raise
         for path in folder.iterdir():

@@ -126,7 +126,7 @@ def run_cases(cases: Sequence[dict[str, Any]]) -> None:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 exit_code = main(case["argv"])
-            except Exception:
+            except Exception:  # as the interpreter of a process of its own would
                 traceback.print_exc()
                 exit_code = 1
         print(json.dumps([exit_code, out.getvalue(), err.getvalue()]), flush=True)

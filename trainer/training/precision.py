@@ -24,7 +24,7 @@ HALF = ("float16", "bfloat16")
 
 @contextlib.contextmanager
 def policy_kept() -> Iterator[None]:
-    """Whatever policy is set within this context, by us or by the user's module, ends with it.
+    """Whatever policy is set within this context, by us or by the user's module, ends with it, like the detour above.
 
     It has to last as long as a job: a layer that makes layers makes them again whenever the model is rebuilt in another
     graph, with the policy of that moment.

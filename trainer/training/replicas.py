@@ -38,11 +38,6 @@ class Parts:
         return self.batch_size // self.spread.workers
 
     @property
-    def replica_batch(self) -> int:
-        """Examples of one device."""
-        return self.batch_size // self.spread.in_step
-
-    @property
     def steps_per_epoch(self) -> int:
         """Steps of this process in an epoch."""
         if self.spread.is_async:
@@ -105,8 +100,8 @@ def _weighted_parts(batch: Any, step: tf.Tensor, parts: Parts) -> tf.data.Datase
             lambda each: _rows_of_part(each, number, rows, parts.spread.replicas), (features, labels)
         )
         plain, weights = split_weights(taken[0])
-        each = tf.where(rows > 0, 1.0 if parts.spread.sums else factor, NOTHING)
-        counted = tf.fill([tf.maximum(rows, 1)], each)
+        weight = tf.where(rows > 0, 1.0 if parts.spread.sums else factor, NOTHING)
+        counted = tf.fill([tf.maximum(rows, 1)], weight)
         weighted = counted if weights is None else tf.nest.map_structure(lambda each: each * counted, weights)
         return with_weights(plain, weighted), taken[1]
 

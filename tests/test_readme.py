@@ -76,7 +76,8 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     from trainer.cluster.rules import STALLED
     from trainer.job import errors
 
-    listed = set(re.findall(r"^\| (\d+)", README.split("## Exit codes")[1], re.MULTILINE)) | {"143"}
+    section = README.split("## Exit codes")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| (\d+)", section, re.MULTILINE)) | {"143"}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TrainerError)]
     codes = {str(kind.exit_code) for kind in kinds} | {"0", "1", "130", "143", str(STALLED)}
     assert listed == codes

@@ -29,7 +29,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
     "adam": lambda: optimizers.Adam(0.01),
     "clipnorm": lambda: optimizers.Adam(0.01, clipnorm=0.1),
-    "global_clip": lambda: optimizers.SGD(0.05, global_clipnorm=0.1),
+    "global_clip": lambda: optimizers.SGD(1.0, global_clipnorm=0.1),
     "rmsprop": lambda: optimizers.RMSprop(0.01),
     "adamw": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
     "decaying": lambda: optimizers.AdamW(optimizers.schedules.ExponentialDecay(0.05, 3, 0.5), weight_decay=0.1),

@@ -44,7 +44,7 @@ from trainer.training.fit_semantics import with_weights
 from trainer.training.prepare import Plan
 from trainer.training.reader import Reader
 from trainer.training.readers import open_reader
-from trainer.training.replicas import Parts, cut, is_summed
+from trainer.training.replicas import Parts, cut, fitted
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import ALONE, Spread, choose
 
@@ -111,8 +111,7 @@ def fit(cell: str, folder: pathlib.Path) -> dict[str, Any]:
 def train(cell: str, folder: pathlib.Path, strategy: str, cluster: Cluster | None) -> dict[str, Any]:
     """Train as a job does; how far the weights of the last checkpoint are from those of `fit`."""
     model, inputs = build(cell, folder)
-    spread = choose(Distribution(strategy=strategy), cluster)
-    spread = dataclasses.replace(spread, sums=spread.in_step > 1 and is_summed(model))
+    spread = fitted(choose(Distribution(strategy=strategy), cluster), model)
     plan = plan_of(folder / strategy / cell, model, inputs, spread)
     if cluster is not None and not cluster.is_chief:
         wait_for(lambda: tf.train.latest_checkpoint(plan.paths.checkpoints))

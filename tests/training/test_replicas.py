@@ -20,7 +20,7 @@ from trainer.job.errors import DataError, ModelError
 from trainer.training.datasets import Share, cached_batches, streamed_batches
 from trainer.training.fit_semantics import split_weights, with_weights
 from trainer.training.reader import Reader
-from trainer.training.replicas import Parts, cut, is_summed
+from trainer.training.replicas import Parts, cut, fitted, is_summed
 from trainer.training.strategies import ALONE, Spread
 from trainer.training.synced_batch_norm import NOTHING
 
@@ -227,16 +227,18 @@ def test_one_replica_gets_the_batches_themselves(folder: Path, spread: Spread) -
 
 @settings(max_examples=6, deadline=None)
 @given(rows=st.integers(3, MOST), batch_size=st.integers(1, 20), trainers=st.integers(1, 3), start=st.integers(0, 5))
+@example(rows=28, batch_size=3, trainers=3, start=4)  # a worker has a step more in an epoch than the others
 def test_asynchronous_workers_have_batches_of_their_own(
     folder: Path, rows: int, batch_size: int, trainers: int, start: int
 ) -> None:
     seen = []
-    for position in range(trainers):
-        parts = Parts(rows, batch_size, Spread("parameter_server", "", 1, 1, position, trainers))
+    dealt = [Parts(rows, batch_size, Spread("parameter_server", "", 1, 1, each, trainers)) for each in range(trainers)]
+    epoch = 1 + max(start // parts.steps_per_epoch for parts in dealt)  # all are in it from its first step on
+    for position, parts in enumerate(dealt):
         assert parts.share == Share(position, trainers)
         made = batches(cached_batches, reader_of(folder, rows), batch_size, start, parts.share)
         assert cut(made, parts, start) is made
-        steps = 2 * parts.steps_per_epoch + (-start) % parts.steps_per_epoch
+        steps = (epoch + 2) * parts.steps_per_epoch - start
         taken = [labels.tolist() for _, labels in itertools.islice(made.as_numpy_iterator(), steps)]
         assert all(len(each) <= batch_size for each in taken)
         assert [parts.examples(start, count) for count in range(steps + 1)] == [
@@ -288,9 +290,35 @@ def test_losses_of_both_kinds_are_refused(other: Any) -> None:
         is_summed(model_with([LOSS(reduction="sum"), other]))
 
 
-def model_with(loss: Any) -> tf.keras.Model:
+class _OfTheUsers(tf.keras.optimizers.SGD):
+    """May do anything with its gradients."""
+
+
+OPTIMIZERS = tf.keras.optimizers
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "adds"),
+    [
+        (OPTIMIZERS.Adam(), True),
+        (OPTIMIZERS.legacy.SGD(momentum=0.9), True),
+        (tf.keras.mixed_precision.LossScaleOptimizer(OPTIMIZERS.Adam()), True),
+        (OPTIMIZERS.Adam(clipnorm=1.0), False),
+        (OPTIMIZERS.SGD(global_clipnorm=1.0), False),
+        (OPTIMIZERS.legacy.SGD(clipvalue=1.0), False),
+        (tf.keras.mixed_precision.LossScaleOptimizer(OPTIMIZERS.Adam(clipnorm=1.0)), False),
+        (_OfTheUsers(), False),
+    ],
+)
+def test_rows_are_added_early_where_the_optimizer_cannot_tell(optimizer: Any, adds: bool) -> None:
+    model = model_with("mse", optimizer)
+    assert fitted(Spread("multi_worker_mirrored", "", 1, 2), model).adds_rows is adds
+    assert fitted(ALONE, model) is ALONE
+
+
+def model_with(loss: Any, optimizer: Any = "sgd") -> tf.keras.Model:
     inputs = tf.keras.Input((2,))
     heads = [tf.keras.layers.Dense(1, name=name)(inputs) for name in "ab"]
     model = tf.keras.Model(inputs, heads if isinstance(loss, (list, dict)) else heads[0])
-    model.compile("sgd", loss)
+    model.compile(optimizer, loss)
     return model

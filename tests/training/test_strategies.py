@@ -169,7 +169,7 @@ CELLS = [
     ("mirrored", [*LAYERS, *LOSSES]),
     ("central_storage", PLAIN),
     ("central_storage", [*LAYERS, *LOSSES]),
-    ("multi_worker_mirrored", ["adam-batch_norm", "sgd-norm_rest", "clipnorm-lstm", "rmsprop-dense", "sgd-summed"]),
+    ("multi_worker_mirrored", ["adam-batch_norm", "sgd-norm_rest", "global_clip-lstm", "rmsprop-dense", "sgd-summed"]),
 ]
 
 

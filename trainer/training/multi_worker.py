@@ -16,10 +16,16 @@ _POWERS = 31  # of two, in an int32
 _KEYS_OF_A_POWER = 2**20  # more than a graph has collectives
 
 
-def multi_worker_mirrored() -> tf.distribute.Strategy:
-    """The strategy of all machines of TF_CONFIG."""
+def multi_worker_mirrored(*, adds_rows: bool) -> tf.distribute.Strategy:
+    """The strategy of all machines of TF_CONFIG.
+
+    Args:
+      adds_rows: add gradients of the same row of a table on each machine before they are sent. A batch of texts names
+        few rows many times: of 512 place names, 100 rows are sent instead of 12,288. One that clips would see others.
+    """
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     strategy.extended.__class__ = _Extended  # Estimators look at the strategy's own class, and copy it
+    strategy.extended._adds_rows = adds_rows
     return strategy
 
 
@@ -40,6 +46,7 @@ class _Extended(CollectiveAllReduceExtended):
         found = super()._get_cross_device_ops(value)
         for launcher in found._launchers:
             launcher.__class__ = _Launcher
+            launcher.adds_rows = self._adds_rows
         return found
 
 
@@ -50,10 +57,14 @@ class _Launcher(CollectiveReplicaLauncher):
     the collective instance"). Here slices are filled up to a power of two, of which each has an operation of its own.
     """
 
+    adds_rows = False
+
     def all_reduce_indexed_slices(self, input_slices: tf.IndexedSlices, options: Any = None) -> tf.IndexedSlices:
         """All replicas' slices, one after the other."""
         options = self._options.merge(options)
         with tf.device(self._device):
+            if self.adds_rows:
+                input_slices = _added(input_slices)
             lengths = self._all_gather(tf.shape(input_slices.indices), options)
             values, indices = (
                 self._gather(each, lengths, options) for each in (input_slices.values, input_slices.indices)
@@ -75,3 +86,10 @@ class _Launcher(CollectiveReplicaLauncher):
             timeout=options.timeout_seconds,
         )
         return tf.boolean_mask(gathered, tf.reshape(tf.sequence_mask(lengths, size), [-1]))
+
+
+def _added(slices: tf.IndexedSlices) -> tf.IndexedSlices:
+    """The same sum with each row named once."""
+    indices, places = tf.unique(slices.indices)
+    values = tf.math.unsorted_segment_sum(slices.values, places, tf.shape(indices)[0])
+    return tf.IndexedSlices(values, indices, slices.dense_shape)

@@ -66,9 +66,20 @@ def needs_native(model: tf.keras.Model) -> bool:
 
 def clips(model: tf.keras.Model) -> bool:
     """Whether the optimizer clips gradients, which its legacy twin refuses to do under CentralStorageStrategy."""
-    optimizer = model.optimizer
-    names = ("clipnorm", "clipvalue", "global_clipnorm")
-    return is_new_style(optimizer) and any(getattr(optimizer, name, None) is not None for name in names)
+    return is_new_style(model.optimizer) and _clips(model.optimizer)
+
+
+def adds_rows(model: tf.keras.Model) -> bool:
+    """Whether gradients of the same row may be added up before the optimizer has them: Keras' own add them first.
+
+    Only clipping comes before that. What an optimizer of the user's own does is not known.
+    """
+    optimizer = unwrapped(model.optimizer)
+    return type(optimizer).__module__.partition(".")[0] == "keras" and not _clips(optimizer)
+
+
+def _clips(optimizer: Any) -> bool:
+    return any(getattr(optimizer, name, None) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm"))
 
 
 def outputs_without_loss(model: tf.keras.Model) -> list[str]:

@@ -40,7 +40,7 @@ from trainer.training.inputs import Inputs
 from trainer.training.jobdir import move_aside, refuse_other_job
 from trainer.training.models import build_model, load_module
 from trainer.training.records import put_json, read_evaluations, read_json
-from trainer.training.replicas import is_summed
+from trainer.training.replicas import fitted
 from trainer.training.strategies import ALONE, Spread, describe, per_replica_batch_size
 from trainer.training.weights import weights_difference
 
@@ -113,7 +113,7 @@ def prepare_loaded(
     assets = data.find_assets(module, job, paths, bool(start.step))
     model, notes = build_checked(module, signature, job, assets, spread.name)
     hardware = describe_devices(job.distribution, model)
-    spread = dataclasses.replace(spread, sums=spread.in_step > 1 and is_summed(model))
+    spread = fitted(spread, model)
     inputs = data.plan(module, model, job, paths, assets, bool(start.step))
     facts = {
         "data": {**described, **data.counts, "columns": inputs.columns, "weights": inputs.weights.to_json()},

@@ -15,6 +15,7 @@ import tensorflow as tf
 from trainer.job.errors import ModelError
 from trainer.training.datasets import Share
 from trainer.training.fit_semantics import split_weights, with_weights
+from trainer.training.native_optimizer import adds_rows
 from trainer.training.strategies import Spread
 from trainer.training.synced_batch_norm import NOTHING
 
@@ -116,6 +117,13 @@ def len_of_part(rows: tf.Tensor, number: tf.Tensor, count: int) -> tf.Tensor:
 def _rows_of_part(value: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, count: int) -> tf.Tensor:
     """Every count-th row from this number on, or the first one where there is none."""
     return tf.cond(rows > 0, lambda: value[number::count], lambda: value[:1])
+
+
+def fitted(spread: Spread, model: tf.keras.Model) -> Spread:
+    """The same with what the model says of it. Raises ModelError, see `is_summed`."""
+    if spread.in_step == 1:
+        return spread
+    return dataclasses.replace(spread, sums=is_summed(model), adds_rows=adds_rows(model))
 
 
 def is_summed(model: tf.keras.Model) -> bool:

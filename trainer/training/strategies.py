@@ -27,6 +27,7 @@ class Spread:
       position: this process's place among those that train.
       trainers: processes that train, in step or not.
       sums: whether the model's loss is a sum over examples instead of their mean.
+      adds_rows: whether the optimizer sees the same in gradients of a table's rows once equal ones are added up.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Spread:
     position: int = 0
     trainers: int = 1
     sums: bool = False
+    adds_rows: bool = False
 
     @property
     def in_step(self) -> int:
@@ -56,11 +58,11 @@ def _devices() -> list[str]:
     return [each.name for each in gpus or tf.config.list_logical_devices("CPU")]
 
 
-def _one_device() -> tf.distribute.Strategy:
+def _one_device(_: Spread) -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(_devices()[0])
 
 
-def _mirrored() -> tf.distribute.Strategy:
+def _mirrored(_: Spread) -> tf.distribute.Strategy:
     """On CPUs the default way to add up gradients hangs in the first step (measured on TensorFlow 2.15.1)."""
     on_gpus = bool(tf.config.list_logical_devices("GPU"))
     return tf.distribute.MirroredStrategy(
@@ -68,18 +70,18 @@ def _mirrored() -> tf.distribute.Strategy:
     )
 
 
-def _central_storage() -> tf.distribute.Strategy:
+def _central_storage(_: Spread) -> tf.distribute.Strategy:
     return tf.distribute.experimental.CentralStorageStrategy(_devices(), parameter_device="/cpu:0")
 
 
-STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy | None]] = {
-    "none": lambda: None,
+STRATEGIES: dict[str, Callable[[Spread], tf.distribute.Strategy | None]] = {
+    "none": lambda _: None,
     "one_device": _one_device,
     "mirrored": _mirrored,
     "central_storage": _central_storage,
-    "multi_worker_mirrored": multi_worker_mirrored,
-    "parameter_server": lambda: None,  # the Estimator's own: each worker sends its updates to the servers
-    "tpu": lambda: None,  # see tpu.py
+    "multi_worker_mirrored": lambda spread: multi_worker_mirrored(adds_rows=spread.adds_rows),
+    "parameter_server": lambda _: None,  # the Estimator's own: each worker sends its updates to the servers
+    "tpu": lambda _: None,  # see tpu.py
 }
 
 
@@ -128,7 +130,7 @@ def per_replica_batch_size(spread: Spread, batch_size: int) -> int:
 
 def build_strategy(spread: Spread) -> tf.distribute.Strategy | None:
     """The strategy itself; to be called in `in_cluster` where there is one."""
-    return STRATEGIES[spread.name]()
+    return STRATEGIES[spread.name](spread)
 
 
 @contextlib.contextmanager

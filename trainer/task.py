@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from trainer.door import answer
 from trainer.job.environment import Environment
 from trainer.job.flags import parse
+from trainer.job.paths import JobPaths
 from trainer.training.stopping import StopRequest
 
 
@@ -24,8 +25,10 @@ def run(argv: list[str], stop: StopRequest) -> int:
     parsed = parse(argv, environment, fetch=fetch_staged)
     os.environ.pop("TF_CONFIG", None)  # the Estimator reads it too: it gets it where it is to, in its canonical form
     from trainer import quiet  # what follows takes seconds: parsing and --help do without
+    from trainer.cloud.probing import places_of, prove
 
     quiet.set_up(parsed.job.output.verbosity)
+    prove([each for each in places_of(parsed.job, JobPaths.of(parsed.job, environment.trial_id)) if each.is_remote])
     from trainer.training.roles import take_part
 
     return take_part(parsed, environment, stop)

@@ -220,7 +220,7 @@ def _ask(url: str, permission: str, question: Callable[[Client], Result], size: 
     try:
         answer, error = answers.get(timeout=secs)
     except queue.Empty:
-        raise StorageFailed(_silent(url, f"no answer within {secs:.0f} s")) from None
+        raise StorageFailed(unreachable(url, f"no answer within {secs:.0f} s")) from None
     if error is not None:
         raise _in_words(error, url, permission) from error
     return answer  # type: ignore[return-value]
@@ -238,23 +238,25 @@ def _in_words(error: BaseException, url: str, permission: str) -> Exception:
     if isinstance(error, DefaultCredentialsError):
         return UsageError(f"{url}: no Google credentials were found ({_short(error).partition('. ')[0]}); {LOGIN}.")
     if isinstance(error, GoogleAPICallError):
-        return _refused(int(error.code or 0), _message(error), url, permission)
+        return refusal(int(error.code or 0), _message(error), url, permission)
     if isinstance(error, InvalidResponse):  # what the last of many tries at a download ends with
-        return _refused(error.response.status_code, _message(error), url, permission)
+        return refusal(error.response.status_code, _message(error), url, permission)
     if isinstance(error, DataCorruption):
         return StorageFailed(f"{url} arrived damaged ({_short(error)}): try again.")
     if isinstance(error, (TransportError, requests.RequestException, ConnectionError, TimeoutError)):
-        return StorageFailed(_silent(url, _network_reason(error)))
+        return StorageFailed(unreachable(url, _network_reason(error)))
     if isinstance(error, GoogleAuthError):
         return UsageError(f"{url}: the Google credentials are not accepted ({_short(error)}); {LOGIN}.")
     if isinstance(error, OSError):
         return StorageFailed(f"{url}: {error.filename or 'the local file'}: {error.strerror or error}.")
-    return error if isinstance(error, Exception) else StorageFailed(_silent(url, _short(error)))
+    return error if isinstance(error, Exception) else StorageFailed(unreachable(url, _short(error)))
 
 
-def _refused(code: int, said: str, url: str, permission: str) -> TrainerError:
-    """The sentence for a status of the server's, and for what it said."""
+def refusal(code: int, said: str, url: str, permission: str) -> TrainerError:
+    """The error for a status of the server's, and for what it said; `permission`: what the request needed."""
     bucket, name = split(url)
+    if code == 401 and "Anonymous" in said:
+        return UsageError(f"{url}: no Google credentials were found ({said}); {LOGIN}.")
     if code == 401:
         return UsageError(f"{url}: the Google credentials are not accepted ({said}); {LOGIN}.")
     if code == 403:
@@ -280,7 +282,8 @@ def _message(error: Any) -> str:
         return _short(getattr(error, "message", error))
 
 
-def _silent(url: str, why: str) -> str:
+def unreachable(url: str, why: str) -> str:
+    """The sentence for a Cloud Storage that does not answer."""
     return f"{url}: Cloud Storage cannot be reached ({why}); check the network and its proxy, then try again."
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud.probing import places_of, prove
 from trainer.job.config import Job
 from trainer.job.environment import Environment
 from trainer.job.errors import (
@@ -36,7 +37,6 @@ from trainer.training.failures import in_words
 from trainer.training.jobdir import check_free
 from trainer.training.models import load_module
 from trainer.training.prepare import Plan, build_checked, prepare_loaded
-from trainer.training.probing import prove_writable
 from trainer.training.records import copy_files, put_json, read_json
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import ALONE, Spread
@@ -66,6 +66,8 @@ def preflight(parsed: Parsed, environment: Environment) -> tuple[list[Finding], 
     os.environ.pop("TF_CONFIG", None)  # the Estimator reads it: a step of this machine alone is tried
     paths = JobPaths.of(parsed.job, environment.trial_id)
     places = check_places(parsed.job, paths)
+    if any(each.where in ("--train-files", "--eval-files") for each in places):
+        return places, ()  # reading them may take minutes to fail
     with tempfile.TemporaryDirectory(prefix="trainer-check-") as folder, _warnings() as warnings:
         rehearsal = Rehearsal(parsed, paths, JobPaths(folder), any(each.where == "--job-dir" for each in places))
         rehearsal.run()
@@ -77,20 +79,11 @@ def preflight(parsed: Parsed, environment: Environment) -> tuple[list[Finding], 
 
 
 def check_places(job: Job, paths: JobPaths) -> list[Finding]:
-    """Whether the folders that a job writes can be written, and are not another's."""
-    folders = {
-        "--job-dir": paths.job_dir,
-        "--checkpoint-dir": paths.checkpoint_dir,
-        "--log-dir": paths.log_dir,
-        "--export-dir": job.output.export_dir,
-    }
-    found, proven = list[Finding](), list[str]()
-    for flag, folder in folders.items():
-        if folder is None or any(f"{folder}/".startswith(f"{each.rstrip('/')}/") for each in proven):
-            continue
-        refused = [dataclasses.replace(each, where=flag) for each in _errors(prove_writable, flag, folder)]
-        found += refused
-        proven += [] if refused else [folder]
+    """Whether the folders that a job writes can be written, and are not another's, and buckets can be read."""
+    found = list[Finding]()
+    for place in places_of(job, paths):
+        refused = _errors(prove, [place])
+        found += [dataclasses.replace(each, where=place.flag) for each in refused]
     return found + _errors(check_free, paths) + _errors(check_export_dir, job.output.export_dir)
 
 

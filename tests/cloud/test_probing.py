@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
-import socket
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.gcs_rig import Fault, Gcs
-from trainer.job.errors import StorageFailed
-from trainer.training.probing import MARK, prove_writable
+from tests.gcs_rig import Gcs
+from trainer.cloud.probing import MARK, Place, places_of, prove
+from trainer.job.config import Job
+from trainer.job.errors import StorageFailed, UsageError
+from trainer.job.paths import JobPaths
 
 
 @pytest.mark.parametrize("name", ["there", "not/there/yet", "a 0; echo 'x'"])
@@ -20,7 +20,7 @@ def test_nothing_is_left(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     for folder in (name, str(tmp_path / name)):
-        prove_writable("--job-dir", folder)
+        prove([Place("--job-dir", folder, writes=True)])
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["there"]
 
 
@@ -33,7 +33,7 @@ def test_a_folder_that_somebody_uses_meanwhile_stays(tmp_path: pathlib.Path, mon
         remove(path)
 
     monkeypatch.setattr(pathlib.Path, "rmdir", start_a_job)
-    prove_writable("--job-dir", str(tmp_path / "runs" / "job"))
+    prove([Place("--job-dir", str(tmp_path / "runs" / "job"), writes=True)])
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["job.lock"]
 
 
@@ -41,31 +41,10 @@ def test_what_cannot_be_written_is_said(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("kept")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", pathlib.Path("/proc/no/such")):
         with pytest.raises(StorageFailed) as caught:
-            prove_writable("--log-dir", str(folder))
+            prove([Place("--log-dir", str(folder), writes=True)])
         assert str(caught.value).startswith(f"--log-dir={folder} cannot be written (")
     assert (tmp_path / "file").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_service_that_is_not_there_is_found_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorFlow by itself would try for minutes."""
-    with socket.socket() as unused:  # bound, but nobody listens
-        unused.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        for name, value in {
-            "https_proxy": address,
-            "http_proxy": address,
-            "no_proxy": "",
-            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
-            "NO_GCE_CHECK": "true",
-        }.items():
-            monkeypatch.setenv(name, value)
-        started = time.monotonic()
-        with pytest.raises(StorageFailed) as caught:
-            prove_writable("--job-dir", "gs://some-bucket/job")
-    assert time.monotonic() - started < 60
-    assert str(caught.value).startswith("--job-dir=gs://some-bucket/job cannot be written (")
-    assert str(caught.value).endswith("see that the bucket is there and lets you write.")
 
 
 @pytest.fixture
@@ -83,19 +62,38 @@ def bucket(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def test_in_a_bucket_an_object_is_made_and_removed(bucket: Gcs) -> None:
     bucket.put("there", {"other/job": b"kept"})
-    prove_writable("--job-dir", "gs://there/job")
+    prove([Place("--job-dir", "gs://there/job", writes=True)])
     assert bucket.content("there") == {"other/job": b"kept"}
     written = [each.method for each in bucket.log if each.method in ("POST", "PUT", "DELETE") and MARK in each.path]
     assert written[-1] == "DELETE", "nothing was written: this proves nothing"
 
 
-@pytest.mark.parametrize(
-    ("folder", "code"),
-    [pytest.param("gs://absent/job", None, id="no bucket"), pytest.param("gs://there/job", 403, id="not allowed")],
-)
-def test_a_bucket_that_cannot_be_written(folder: str, code: int | None, bucket: Gcs) -> None:
-    bucket.faults(*([Fault("upload", code)] if code else []))
-    with pytest.raises(StorageFailed) as caught:
-        prove_writable("--job-dir", folder)
-    assert str(caught.value).startswith(f"--job-dir={folder} cannot be written (")
+def test_other_folders_are_proved_though_one_in_a_bucket_is_not(bucket: Gcs, tmp_path: pathlib.Path) -> None:
+    """All in one process; what is local is looked at first, as that takes no time."""
+    with pytest.raises(StorageFailed, match="--log-dir=/proc/x cannot be written"):
+        prove([Place("--job-dir", "gs://absent/job", writes=True), Place("--log-dir", "/proc/x", writes=True)])
+    assert not [each for each in bucket.log if "absent" in each.path]
+    with pytest.raises(UsageError, match=r"--train-files=gs://absent/x\.csv: there is no bucket absent"):
+        prove([Place("--job-dir", "gs://there/job", True), Place("--train-files", "gs://absent/x.csv", False)])
     assert bucket.content("there") == {}
+
+
+def test_files_that_are_not_there_are_for_their_reader_to_tell(bucket: Gcs) -> None:
+    prove([Place("--train-files", f"gs://there/{name}", writes=False) for name in ("x.csv", "*.csv", "below/x[1].csv")])
+    assert bucket.content("there") == {}
+
+
+def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(UsageError, match=r"cannot be tried: the process that tries it ended \(it said nothing\)"):
+        prove([Place("--job-dir", "gs://there/job", writes=True)])
+
+
+def test_what_a_job_names_is_tried_once() -> None:
+    folders = {"job_dir": "gs://a/job", "checkpoint_dir": "gs://a/job/c", "log_dir": "gs://a/job-logs"}
+    job = Job.of({**folders, "train_files": ("x",)})
+    assert places_of(job, JobPaths.of(job)) == [
+        Place("--job-dir", "gs://a/job", writes=True),
+        Place("--log-dir", "gs://a/job-logs", writes=True),
+        Place("--train-files", "x", writes=False),
+    ]

@@ -1,0 +1,216 @@
+"""Can the places of a job be used? Proved by what is done there and undone, before a job counts on it.
+
+A bucket is asked in a process of its own, trainer.training.probe, which can be ended: TensorFlow waits for credentials
+and lost connections for minutes, makes folders in a bucket that is not there for ever, and takes no signal meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import trainer
+from trainer.cloud.storage import LOGIN, refusal, unreachable
+from trainer.job.config import Job
+from trainer.job.errors import StorageFailed, UsageError
+from trainer.job.paths import JobPaths
+
+MARK = ".trainer-check-"  # begins the names of what is made
+START_SECS = 60.0  # of a new process on a busy machine
+SILENT_SECS = 10.0  # a step that takes longer takes minutes
+# Of TensorFlow's file system for gs://; its defaults ask a silent service for three minutes.
+IMPATIENT = {
+    "GCS_RETRY_CONFIG_MAX_RETRIES": "4",
+    "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "100000",
+    "GCS_REQUEST_CONNECTION_TIMEOUT_SECS": "3",
+    "GCS_REQUEST_IDLE_TIMEOUT_SECS": "5",
+}
+# Step -> the permission it needs. An object that is written over is deleted: each checkpoint does that.
+PERMISSIONS = {
+    "create": "storage.objects.create",
+    "read": "storage.objects.get",
+    "list": "storage.objects.list",
+    "overwrite": "storage.objects.delete",
+    "delete": "storage.objects.delete",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder that a job writes, or a file or pattern that it reads, and the flag that names it."""
+
+    flag: str
+    url: str
+    writes: bool
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether TensorFlow asks a service for it."""
+        return "://" in self.url
+
+
+def places_of(job: Job, paths: JobPaths) -> list[Place]:
+    """What a job's flags name, each folder once: one below another is that one's."""
+    folders = {
+        "--job-dir": paths.job_dir,
+        "--checkpoint-dir": paths.checkpoint_dir,
+        "--log-dir": paths.log_dir,
+        "--export-dir": job.output.export_dir,
+    }
+    found = list[Place]()
+    for flag, folder in folders.items():
+        if folder and not any(f"{folder}/".startswith(f"{each.url.rstrip('/')}/") for each in found):
+            found.append(Place(flag, folder, writes=True))
+    files = {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}
+    return found + [Place(flag, name, writes=False) for flag, names in files.items() for name in names]
+
+
+def prove(places: Sequence[Place]) -> None:
+    """Use places as a job does: in a folder, a file is made and removed, and every folder that was made for it.
+
+    Local files to be read are left to whoever opens them.
+
+    Raises:
+      StorageFailed: a local folder cannot be written.
+      UsageError: what is in a bucket cannot be used.
+    """
+    for place in places:
+        if place.writes and not place.is_remote:
+            _prove_local(place.flag, place.url)
+    if remote := [place for place in places if place.is_remote]:
+        _prove_remote(remote)
+
+
+def _prove_local(flag: str, folder: str) -> None:
+    try:
+        with _made(folder), tempfile.NamedTemporaryFile(dir=folder, prefix=MARK):
+            pass
+    except OSError as error:
+        raise StorageFailed(
+            f"{flag}={folder} cannot be written ({error.strerror}): name another folder, or see to its permissions."
+        ) from error
+
+
+def _prove_remote(places: Sequence[Place]) -> None:
+    child = _start(places)
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read_lines, args=(child, lines), name="probe", daemon=True)
+    reader.start()
+    try:
+        _await(places, lines)
+    finally:
+        child.kill()
+        child.wait()
+        reader.join()
+        child.stdout.close()  # type: ignore[union-attr]
+
+
+def _start(places: Sequence[Place]) -> subprocess.Popen[str]:
+    root = str(pathlib.Path(trainer.__file__).parents[1])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "trainer.training.probe", json.dumps([dataclasses.asdict(each) for each in places])],
+        env={**IMPATIENT, **os.environ, **own},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def _read_lines(child: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
+    for line in child.stdout:  # type: ignore[union-attr]
+        lines.put(line)
+    lines.put(None)
+
+
+def _await(places: Sequence[Place], lines: queue.SimpleQueue[str | None]) -> None:
+    """Follow the process to its end. Raises UsageError."""
+    place, step, heard = places[0], "create", "it said nothing"
+    until = time.monotonic() + START_SECS
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise UsageError(f"{place.flag}={_no_answer(place, step)}") from None
+        if line is None:
+            raise UsageError(f"{place.flag}={place.url} cannot be tried: the process that tries it ended ({heard}).")
+        said = _parsed(line)
+        if said is None:  # a warning of some library
+            heard = line.strip() or heard
+            continue
+        if said.get("done"):
+            return
+        place, step = places[said["place"]], said["step"]
+        if "error" in said:
+            raise UsageError(f"{place.flag}={_in_words(place, step, said['error'])}")
+        until = time.monotonic() + SILENT_SECS
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _no_answer(place: Place, step: str) -> str:
+    """The sentence for a step without an end; credentials are asked for in the first one."""
+    why = f"no answer for {SILENT_SECS:.0f} s to the attempt to {step} an object"
+    if _has_credentials():
+        return unreachable(place.url, why)
+    return (
+        f"{place.url}: no Google credentials were found on this machine, and nobody hands them out ({why}); {LOGIN}; "
+        "where there are none to be had, NO_GCE_CHECK=true goes on without."
+    )
+
+
+def _has_credentials() -> bool:
+    """Whether TensorFlow finds some without a metadata server; cf. google_auth_provider.cc."""
+    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
+    named = ("GOOGLE_AUTH_TOKEN_FOR_TESTING", "GOOGLE_APPLICATION_CREDENTIALS")
+    return any(os.environ.get(name) for name in named) or os.path.exists(
+        os.path.join(folder, "application_default_credentials.json")
+    )
+
+
+def _in_words(place: Place, step: str, said: str) -> str:
+    """The sentence for an error of TensorFlow's file system."""
+    code = re.search(r"HTTP response code (\d+)", said)
+    message = re.search(r'"message":\s*"((?:[^"\\]|\\.)*)"', said)
+    network = re.search(r"libcurl code \d+ meaning '(.*?)', error details: (.*)", said)
+    if code:
+        words = message[1] if message else f"to the attempt to {step} an object"
+        return str(refusal(int(code[1]), words.rstrip(". "), place.url, PERMISSIONS[step]))
+    if network:
+        return unreachable(place.url, (network[2] or network[1]).rstrip(". "))
+    return f"{place.url}: the attempt to {step} an object failed ({said.rstrip('. ')}); see to the bucket and the name."
+
+
+@contextlib.contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """Within this context there is such a folder."""
+    path = pathlib.Path(folder).absolute()
+    missing = [each for each in (path, *path.parents) if not os.path.lexists(each)]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):  # somebody uses it by now, or it was not even made
+                each.rmdir()

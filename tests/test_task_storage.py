@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.gcs_rig import Fault, Gcs
-from tests.runner import flags, run, write_project
+from tests.runner import Running, flags, run, write_project
+from trainer.cloud.lease import LEASE_SECS
+from trainer.job.errors import JobDirError
 
 SOON_SECS = 20.0
 ACCOUNT = "job@a-project.iam.gserviceaccount.com"
@@ -170,3 +172,27 @@ def test_a_job_lives_in_buckets(gcs: Gcs, tmp_path: pathlib.Path) -> None:
     assert result["global_step"] == 60
     assert any(name.startswith("a job/export/final/") for name in content)
     assert not [name for name in content if "trainer-check" in name or "unfinished" in name]
+
+
+def test_of_two_jobs_in_one_place_one_trains(gcs: Gcs, tmp_path: pathlib.Path) -> None:
+    write_project(tmp_path)
+    gcs.state.reset()
+    flags = [*argv({"--job-dir": "gs://jobs/shared", "--train-steps": "1000000"}), "--eval-every-steps=1000000"]
+    first = Running(tmp_path, flags, env=gcs.tensorflow_environ())
+    try:
+        first.wait_for(r"^step \d+")
+        began = time.monotonic()
+        second = run(tmp_path, flags, env=gcs.tensorflow_environ())
+        assert time.monotonic() - began < LEASE_SECS
+        assert second.exit_code == JobDirError.exit_code
+        assert second.sentences[-1].startswith(
+            f"trainer.task: another process is at work in gs://jobs/shared (process {first.process.pid} on "
+        )
+        first.kill()
+        heir = Running(tmp_path, flags, env=gcs.tensorflow_environ())
+        try:
+            heir.wait_until(lambda: "step " in heir.err, "a step", LEASE_SECS)
+        finally:
+            heir.kill()
+    finally:
+        first.kill()

@@ -8,6 +8,7 @@ resolve, a network that swallows packets and a metadata server that is not there
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import logging
 import os
@@ -130,6 +131,68 @@ def read_text(url: str) -> str:
         return _ask(url, "storage.objects.get", read).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{url} is not UTF-8 text (byte {error.start}): give a text file.") from None
+
+
+def read_version(url: str) -> tuple[str, int] | None:
+    """The content of a small UTF-8 object and its generation, which tells it from others of its name; None without one.
+
+    Raises UsageError, StorageFailed.
+    """
+
+    def read(client: Client) -> tuple[str, int] | None:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        blob = _blob(client, url)
+        while True:
+            try:
+                blob.reload(**_patience())
+                content = blob.download_as_bytes(if_generation_match=blob.generation, checksum="crc32c", **_patience())
+            except PreconditionFailed:  # written anew between the two
+                continue
+            except NotFound as error:
+                if "bucket does not exist" in _message(error):
+                    raise
+                return None
+            return content.decode(errors="replace"), blob.generation
+
+    return _ask(url, "storage.objects.get", read)
+
+
+def put_version(url: str, text: str, generation: int) -> int | None:
+    """Write a small object in place of one generation of it, 0 for none; the new one's, None where another is there.
+
+    The answer to an upload may be lost on its way: then the object is there with our own text, and that is a success.
+    Two writers must therefore never write the same text. Raises UsageError, StorageFailed.
+    """
+
+    def send(client: Client) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        blob = _blob(client, url)
+        try:
+            blob.upload_from_string(text, if_generation_match=generation, checksum="crc32c", **_patience())
+        except PreconditionFailed:
+            return False
+        sent.append(blob.generation)
+        return True
+
+    sent: list[int] = []
+    if _ask(url, "storage.objects.create", send):
+        return sent[0]
+    found = read_version(url)
+    return found[1] if found and found[0] == text else None
+
+
+def remove_version(url: str, generation: int) -> None:
+    """Remove an object, unless it is not of this generation any more. Raises UsageError, StorageFailed."""
+
+    def remove(client: Client) -> None:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        with contextlib.suppress(NotFound, PreconditionFailed):
+            _blob(client, url).delete(if_generation_match=generation, **_patience())
+
+    _ask(url, "storage.objects.delete", remove)
 
 
 def exists(url: str) -> bool:

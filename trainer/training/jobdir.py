@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import tensorflow as tf
 
+from trainer.cloud import lease
 from trainer.job.errors import JobDirError, StorageFailed
 from trainer.job.paths import JobPaths
 
@@ -23,7 +24,7 @@ LOG = logging.getLogger("trainer")
 
 @contextlib.contextmanager
 def held(paths: JobPaths) -> Iterator[None]:
-    """Make the job directory and hold it; the lock goes with the process, however it ends.
+    """Make the job directory and hold it; a local lock goes with the process, however it ends, a bucket's lease later.
 
     Raises:
       StorageFailed: it cannot be made or written.
@@ -31,7 +32,8 @@ def held(paths: JobPaths) -> Iterator[None]:
     """
     _refuse_unreadable_names(paths)
     if "://" in paths.job_dir:
-        yield
+        with lease.held(paths.lock, paths.job_dir):
+            yield
         return
     _refuse_foreign_folder(paths)
     with _open_lock(paths) as lock:
@@ -46,6 +48,7 @@ def check_free(paths: JobPaths) -> None:
     """Refuse what `held` refuses, and leave the folder as it is. Raises JobDirError, StorageFailed."""
     _refuse_unreadable_names(paths)
     if "://" in paths.job_dir:
+        lease.refuse_held(paths.lock, paths.job_dir)
         return
     _refuse_foreign_folder(paths)
     if os.path.exists(paths.lock):

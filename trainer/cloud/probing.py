@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import trainer
-from trainer.cloud.storage import LOGIN, refusal, unreachable
+from trainer.cloud.refusals import LOGIN, refusal, unreachable
 from trainer.job.config import Job
 from trainer.job.errors import StorageFailed, UsageError
 from trainer.job.paths import JobPaths

@@ -28,7 +28,7 @@ OPTIMIZERS = {
     "momentum": "SGD(momentum=0.9)",
     "adam": "Adam",
     "clipnorm": "Adam(clipnorm=0.1)",
-    "global_clip": "SGD(global_clipnorm=0.1)",
+    "global_clip": "SGD(1.0, global_clipnorm=0.1)",
     "rmsprop": "RMSprop",
     "adamw": "AdamW(weight_decay=0.1)",
     "decaying": "the same with a schedule",

@@ -16,7 +16,7 @@ import pytest
 from tests.gcs_rig import Fault, Gcs
 from trainer.cloud import lease, storage
 from trainer.cloud.lease import held, refuse_held
-from trainer.job.errors import JobDirError, UsageError
+from trainer.job.errors import JobDirError, StorageFailed, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -133,6 +133,24 @@ def test_answers_that_are_lost_do_not_lose_it(url: str, gcs: Gcs, holder: subpro
     assert sum(each.fault is not None for each in gcs.log) > 2, "nothing has failed: this proves nothing"
     with pytest.raises(JobDirError):
         refuse_held(url, "the place")
+
+
+def test_a_beat_whose_answers_were_all_lost_is_ones_own(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write has happened, and the next one is not in its place."""
+    put = lease.put_version
+
+    def put_and_say_nothing(url: str, text: str, generation: int) -> int | None:
+        put(url, text, generation)
+        monkeypatch.setattr(lease, "put_version", put)
+        raise StorageFailed("no answer")
+
+    monkeypatch.setattr(lease, "end_lost", lambda sentence: pytest.fail(sentence))
+    with held(url, "the place"):
+        monkeypatch.setattr(lease, "put_version", put_and_say_nothing)
+        time.sleep(1.5)
+        assert lease.put_version is put, "no beat since"
+        with pytest.raises(JobDirError):
+            refuse_held(url, "the place")
 
 
 def test_who_has_lost_it_ends(url: str, holder: subprocess.Popen[str]) -> None:

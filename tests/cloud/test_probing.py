@@ -66,6 +66,8 @@ def test_in_a_bucket_an_object_is_made_and_removed(bucket: Gcs) -> None:
     assert bucket.content("there") == {"other/job": b"kept"}
     written = [each.method for each in bucket.log if each.method in ("POST", "PUT", "DELETE") and MARK in each.path]
     assert written[-1] == "DELETE", "nothing was written: this proves nothing"
+    listed = [each.path for each in bucket.log if each.method == "GET" and "/b/there/o?" in each.path]
+    assert any("maxResults=1" in path for path in listed), "whole folders are listed, which may take minutes"
 
 
 def test_other_folders_are_proved_though_one_in_a_bucket_is_not(bucket: Gcs, tmp_path: pathlib.Path) -> None:
@@ -91,9 +93,11 @@ def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_a_job_names_is_tried_once() -> None:
     folders = {"job_dir": "gs://a/job", "checkpoint_dir": "gs://a/job/c", "log_dir": "gs://a/job-logs"}
-    job = Job.of({**folders, "train_files": ("x",)})
+    job = Job.of({**folders, "train_files": ("x", "gs://d/1.csv", "gs://d/2.csv"), "eval_files": ("gs://d/3.csv",)})
     assert places_of(job, JobPaths.of(job)) == [
         Place("--job-dir", "gs://a/job", writes=True),
         Place("--log-dir", "gs://a/job-logs", writes=True),
         Place("--train-files", "x", writes=False),
+        Place("--train-files", "gs://d/1.csv", writes=False),
+        Place("--eval-files", "gs://d/3.csv", writes=False),
     ]

@@ -57,7 +57,8 @@ class _Lease:
 
     def __init__(self, url: str, place: str) -> None:
         self._url, self._place = url, place
-        self._owner = {**_process(os.getpid()), "token": uuid.uuid4().hex}
+        self._token = uuid.uuid4().hex
+        self._owner = {**_process(os.getpid()), "token": self._token}
         self._beats, self._generation = 0, 0
         self._over = threading.Event()
 
@@ -117,6 +118,8 @@ class _Lease:
     def _put(self, generation: int) -> bool:
         self._beats += 1
         put = put_version(self._url, json.dumps({**self._owner, "beat": self._beats}), generation)
+        if put is None and (found := read_version(self._url)) and _owner_of(found[0]).get("token") == self._token:
+            put = found[1]  # an earlier beat of our own, whose answers were all lost
         self._generation = put or self._generation
         return put is not None
 

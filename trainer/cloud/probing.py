@@ -62,7 +62,7 @@ class Place:
 
 
 def places_of(job: Job, paths: JobPaths) -> list[Place]:
-    """What a job's flags name, each folder once: one below another is that one's."""
+    """What a job's flags name, each folder once: one below another is that one's; of files the first in each folder."""
     folders = {
         "--job-dir": paths.job_dir,
         "--checkpoint-dir": paths.checkpoint_dir,
@@ -73,8 +73,10 @@ def places_of(job: Job, paths: JobPaths) -> list[Place]:
     for flag, folder in folders.items():
         if folder and not any(f"{folder}/".startswith(f"{each.url.rstrip('/')}/") for each in found):
             found.append(Place(flag, folder, writes=True))
-    files = {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}
-    return found + [Place(flag, name, writes=False) for flag, names in files.items() for name in names]
+    for flag, names in {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}.items():
+        first = {name.rpartition("/")[0]: name for name in reversed(names)}
+        found += [Place(flag, name, writes=False) for name in reversed(first.values())]
+    return found
 
 
 def prove(places: Sequence[Place]) -> None:

@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import sys
 import types
 import uuid
@@ -21,6 +22,7 @@ from collections.abc import Callable, Generator, Sequence
 from trainer.cloud.probing import MARK, Place
 
 Steps = Generator[tuple[str, Callable[[], object]], None, None]
+WILDCARDS = re.compile(r"[*?\[\\]")  # as TensorFlow's glob has them
 PACKAGES = ("", ".python", ".python.framework", ".python.lib", ".python.platform", ".python.util", ".python.eager")
 
 
@@ -65,7 +67,7 @@ def _uses(folder: str) -> Steps:
     yield "create", functools.partial(_write, path, b"made before training")
     try:
         yield "read", functools.partial(_read, path)
-        yield "list", functools.partial(file_io.get_matching_files_v2, f"{folder.rstrip('/')}/{MARK}*")
+        yield "list", functools.partial(_list, folder.rstrip("/"))
         yield "overwrite", functools.partial(_write, path, b"to see whether it can be")
         yield "delete", functools.partial(file_io.delete_file_v2, path)
     except GeneratorExit:
@@ -76,10 +78,27 @@ def _uses(folder: str) -> Steps:
 
 def _looks(pattern: str) -> Steps:
     """What a job does with files that it reads. That there are none is said where they are opened."""
-    found: list[str] = []
-    yield "list", lambda: found.extend(file_io.get_matching_files_v2(pattern))
-    for path in found[:1]:
-        yield "read", functools.partial(_read, path)
+    fixed = WILDCARDS.split(pattern)[0]
+    yield "list", functools.partial(_list, fixed.rpartition("/")[0])
+    if fixed == pattern:
+        yield "read", functools.partial(_read_if_there, pattern)
+
+
+def _list(folder: str) -> None:
+    """Have one name listed: a whole folder may have millions, and a bucket itself is asked for by other permissions.
+
+    TensorFlow lists up to one name to see whether there is a folder. That there is none is no error of the storage.
+    """
+    try:
+        file_io._pywrap_file_io.IsDirectory(f"{folder}/{MARK}{uuid.uuid4().hex}")
+    except errors.NotFoundError as error:
+        if "HTTP response code" in str(error):
+            raise
+
+
+def _read_if_there(path: str) -> None:
+    with contextlib.suppress(errors.NotFoundError):
+        _read(path)
 
 
 def _write(path: str, content: bytes) -> None:

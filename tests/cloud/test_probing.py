@@ -85,6 +85,14 @@ def test_files_that_are_not_there_are_for_their_reader_to_tell(bucket: Gcs) -> N
     assert bucket.content("there") == {}
 
 
+@pytest.mark.parametrize("url", ["gs:", "gs:/bucket/x", "gs://", "gs://UPPER/x", "s3://bucket/x", "gs:bucket"])
+def test_what_is_no_place_in_a_bucket_is_told_without_asking(url: str, bucket: Gcs) -> None:
+    bucket.state.reset()
+    with pytest.raises(UsageError, match=f"^--job-dir={url} is no place in Cloud Storage: expected gs://BUCKET/NAME"):
+        prove([Place("--job-dir", url, writes=True)])
+    assert not bucket.log
+
+
 def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(UsageError, match=r"cannot be tried: the process that tries it ended \(it said nothing\)"):

@@ -23,6 +23,7 @@ from typing import Any
 
 import trainer
 from trainer.cloud.refusals import LOGIN, refusal, unreachable
+from trainer.cloud.storage import split
 from trainer.job.config import Job
 from trainer.job.errors import StorageFailed, UsageError
 from trainer.job.paths import JobPaths
@@ -57,8 +58,8 @@ class Place:
 
     @property
     def is_remote(self) -> bool:
-        """Whether TensorFlow asks a service for it."""
-        return "://" in self.url
+        """Whether it is no local file; `gs:/bucket` is a slip of the pen, no folder called gs:."""
+        return "://" in self.url or self.url.startswith("gs:")
 
 
 def places_of(job: Job, paths: JobPaths) -> list[Place]:
@@ -86,12 +87,18 @@ def prove(places: Sequence[Place]) -> None:
 
     Raises:
       StorageFailed: a local folder cannot be written.
-      UsageError: what is in a bucket cannot be used.
+      UsageError: what is in a bucket cannot be used, or what is not local is in no bucket.
     """
     for place in places:
         if place.writes and not place.is_remote:
             _prove_local(place.flag, place.url)
-    if remote := [place for place in places if place.is_remote]:
+    remote = [place for place in places if place.is_remote]
+    for place in remote:
+        try:
+            split(place.url)
+        except UsageError as error:
+            raise UsageError(f"{place.flag}={error}") from None
+    if remote:
         _prove_remote(remote)
 
 
@@ -200,7 +207,7 @@ def _in_words(place: Place, step: str, said: str) -> str:
         words = message[1] if message else f"to the attempt to {step} an object"
         return str(refusal(int(code[1]), words.rstrip(". "), place.url, PERMISSIONS[step]))
     if network:
-        return unreachable(place.url, (network[2] or network[1]).rstrip(". "))
+        return unreachable(place.url, (network[2].partition(" when ")[0] or network[1]).rstrip(". "))
     return f"{place.url}: the attempt to {step} an object failed ({said.rstrip('. ')}); see to the bucket and the name."
 
 

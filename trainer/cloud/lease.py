@@ -57,8 +57,7 @@ class _Lease:
 
     def __init__(self, url: str, place: str) -> None:
         self._url, self._place = url, place
-        self._token = uuid.uuid4().hex
-        self._owner = {**_process(os.getpid()), "token": self._token}
+        self._owner = {**_process(os.getpid()), "token": uuid.uuid4().hex}
         self._beats, self._generation = 0, 0
         self._over = threading.Event()
 
@@ -77,16 +76,16 @@ class _Lease:
         owner = _owner_of(first[0])
         if _is_gone(owner):
             return first[1]
-        LOG.info("%s is held by %s: looking whether that is alive, up to %.0f s", *self._words(owner), LEASE_SECS)
+        LOG.info("%s is held by %s: looking whether that is alive, up to %.0f s", self._place, _who(owner), LEASE_SECS)
         while time.monotonic() - since < LEASE_SECS:
             time.sleep(LOOK_SECS)
             now = read_version(self._url)
             if now is None:
                 return 0
             if now[1] != first[1]:
-                place, who = self._words(_owner_of(now[0]))
                 raise JobDirError(
-                    f"another process is at work in {place} ({who}): wait for it, stop it, or name another --job-dir."
+                    f"another process is at work in {self._place} ({_who(_owner_of(now[0]))}): wait for it, stop it, "
+                    "or name another --job-dir."
                 )
         return first[1]
 
@@ -118,13 +117,14 @@ class _Lease:
     def _put(self, generation: int) -> bool:
         self._beats += 1
         put = put_version(self._url, json.dumps({**self._owner, "beat": self._beats}), generation)
-        if put is None and (found := read_version(self._url)) and _owner_of(found[0]).get("token") == self._token:
-            put = found[1]  # an earlier beat of our own, whose answers were all lost
+        put = put or self._own_generation()
         self._generation = put or self._generation
         return put is not None
 
-    def _words(self, owner: dict[str, Any]) -> tuple[str, str]:
-        return self._place, f"process {owner.get('pid', 'unknown')} on {owner.get('host', 'a machine unknown')}"
+    def _own_generation(self) -> int | None:
+        """That of a beat of our own whose answer was lost: it stands there and was not told."""
+        found = read_version(self._url)
+        return found[1] if found and _owner_of(found[0]).get("token") == self._owner["token"] else None
 
 
 def end_lost(sentence: str) -> None:
@@ -139,6 +139,10 @@ def _owner_of(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _who(owner: dict[str, Any]) -> str:
+    return f"process {owner.get('pid', 'unknown')} on {owner.get('host', 'a machine unknown')}"
 
 
 def _process(pid: int) -> dict[str, Any]:

@@ -21,10 +21,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import trainer
 from trainer.cloud.refusals import LOGIN, refusal, unreachable
 from trainer.cloud.storage import split
 from trainer.job.config import Job
+from trainer.job.environment import helper_environ
 from trainer.job.errors import StorageFailed, UsageError
 from trainer.job.paths import JobPaths
 
@@ -63,7 +63,7 @@ class Place:
 
 
 def places_of(job: Job, paths: JobPaths) -> list[Place]:
-    """What a job's flags name, each folder once: one below another is that one's; of files the first in each folder."""
+    """What a job's flags name, each folder once: one below another is that one's."""
     folders = {
         "--job-dir": paths.job_dir,
         "--checkpoint-dir": paths.checkpoint_dir,
@@ -74,10 +74,14 @@ def places_of(job: Job, paths: JobPaths) -> list[Place]:
     for flag, folder in folders.items():
         if folder and not any(f"{folder}/".startswith(f"{each.url.rstrip('/')}/") for each in found):
             found.append(Place(flag, folder, writes=True))
-    for flag, names in {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}.items():
-        first = {name.rpartition("/")[0]: name for name in reversed(names)}
-        found += [Place(flag, name, writes=False) for name in reversed(first.values())]
-    return found
+    files = {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}
+    return found + [place for flag, names in files.items() for place in places_to_read(flag, names)]
+
+
+def places_to_read(flag: str, names: Sequence[str]) -> list[Place]:
+    """Files and patterns, of each folder the first: what holds for one holds for its neighbours."""
+    first = {name.rpartition("/")[0]: name for name in reversed(names)}
+    return [Place(flag, name, writes=False) for name in reversed(first.values())]
 
 
 def prove(places: Sequence[Place]) -> None:
@@ -127,12 +131,9 @@ def _prove_remote(places: Sequence[Place]) -> None:
 
 
 def _start(places: Sequence[Place]) -> subprocess.Popen[str]:
-    root = str(pathlib.Path(trainer.__file__).parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.training.probe", json.dumps([dataclasses.asdict(each) for each in places])],
-        env={**IMPATIENT, **os.environ, **own},
+        env={**IMPATIENT, **helper_environ(), "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -161,26 +161,22 @@ def read_version(url: str) -> tuple[str, int] | None:
 def put_version(url: str, text: str, generation: int) -> int | None:
     """Write a small object in place of one generation of it, 0 for none; the new one's, None where another is there.
 
-    The answer to an upload may be lost on its way: then the object is there with our own text, and that is a success.
-    Two writers must therefore never write the same text. Raises UsageError, StorageFailed.
+    That other one may be our own, where the answer to the upload was lost on its way: read what it says.
+    Raises UsageError, StorageFailed.
     """
 
-    def send(client: Client) -> bool:
+    def send(client: Client) -> int | None:
         from google.api_core.exceptions import PreconditionFailed
 
         blob = _blob(client, url)
         try:
             blob.upload_from_string(text, if_generation_match=generation, checksum="crc32c", **_patience())
         except PreconditionFailed:
-            return False
-        sent.append(blob.generation)
-        return True
+            return None
+        new: int = blob.generation
+        return new
 
-    sent: list[int] = []
-    if _ask(url, "storage.objects.create", send):
-        return sent[0]
-    found = read_version(url)
-    return found[1] if found and found[0] == text else None
+    return _ask(url, "storage.objects.create", send)
 
 
 def remove_version(url: str, generation: int) -> None:

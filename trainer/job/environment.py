@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.job.cluster import Cluster, read_cluster
 from trainer.job.errors import UsageError
+
+
+def helper_environ() -> dict[str, str]:
+    """The environment of a process that runs a module of this package: it finds it anywhere, and leaves GPUs alone."""
+    root = str(pathlib.Path(__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.cloud.probing import Place, prove
+from trainer.cloud.probing import places_to_read, prove
 from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError, UsageError
@@ -171,7 +171,9 @@ def open_data(module: types.ModuleType, job: Job) -> FileData | FunctionData:
 
 def _open_files(module: types.ModuleType, job: Job) -> FileData:
     named = _module_files(module) if not job.data.train_files else {}
-    prove([Place(f"{role} of the module", url, writes=False) for role, urls in named.items() for url in urls])
+    if job.data.eval_files:
+        named.pop("eval_files", None)
+    prove([place for role, names in named.items() for place in places_to_read(f"{role} of the module", names)])
     train = job.data.train_files or named.get("train_files", ())
     # files for training and the module's own for evaluation would be two different data sets
     evaluation = job.data.eval_files or named.get("eval_files", ())

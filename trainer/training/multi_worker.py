@@ -57,7 +57,7 @@ class _Launcher(CollectiveReplicaLauncher):
     the collective instance"). Here slices are filled up to a power of two, of which each has an operation of its own.
     """
 
-    adds_rows = False
+    adds_rows: bool
 
     def all_reduce_indexed_slices(self, input_slices: tf.IndexedSlices, options: Any = None) -> tf.IndexedSlices:
         """All replicas' slices, one after the other."""

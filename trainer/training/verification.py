@@ -8,8 +8,6 @@ Each EXPORT gets a `verification.json`. Exit code 0 if all pass, 4 if one does n
 from __future__ import annotations
 
 import logging
-import os
-import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import trainer
+from trainer.job.environment import helper_environ
 from trainer.job.errors import VerificationFailed
 from trainer.job.serving import KEY, SPEC_FILE, Output, ServingSpec
 from trainer.training.handouts import csv_line, encode_example, from_json, is_text, keys_of, rows_of, to_json
@@ -41,14 +39,12 @@ def verify_exports(exports: Sequence[str]) -> None:
     unverified = [path for path in exports if not _has_passed(path)]
     if not unverified:
         return
-    root = str(pathlib.Path(trainer.__file__).parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "trainer.training.verification", *unverified]
     # a session of its own: Ctrl-C is for the job, which ends this process by itself
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            env=helper_environ(),
             capture_output=True,
             text=True,
             timeout=DEADLINE_SECS,

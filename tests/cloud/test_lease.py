@@ -20,7 +20,9 @@ from trainer.job.errors import JobDirError, StorageFailed, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ELSEWHERE = json.dumps({"host": "another", "pid": 7, "namespace": "x", "started": "1", "token": "t", "beat": 1})
+ELSEWHERE = json.dumps(
+    {"host": "another", "pid": 7, "namespace": "x", "started": "1", "token": "t", "beat": 1}
+).encode()
 HOLDER = """
 import sys, time
 from trainer.cloud import lease
@@ -94,8 +96,8 @@ def test_a_lease_from_elsewhere_is_taken_over_when_it_stays_the_same(url: str) -
         assert 1.5 <= time.monotonic() - began < 4.0
 
 
-@pytest.mark.parametrize("text", ["", "not JSON", "[1]", '{"pid": "x"}'])
-def test_a_lease_that_says_nothing_is_one_from_elsewhere(url: str, text: str) -> None:
+@pytest.mark.parametrize("text", [b"", b"not JSON", b"\xff", b"[1]", b'{"pid": "x"}'])
+def test_a_lease_that_says_nothing_is_one_from_elsewhere(url: str, text: bytes) -> None:
     storage.put_version(url, text, 0)
     with held(url, "the place"):
         pass

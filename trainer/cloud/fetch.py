@@ -50,8 +50,7 @@ def _split(target: str) -> tuple[str, str, str]:
 
 def _download(url: str, folder: str) -> list[tuple[str, str]]:
     """Fetch all objects below a URL; their (relative path, local path)."""
-    _, prefix = storage.split(f"{url}/")
-    names = [name.removeprefix(prefix) for name in storage.names_below(f"{url}/")]
+    names = [each.url.removeprefix(f"{url}/") for each in storage.objects_below(f"{url}/")]
     files = [(name, _local_path(url, name, folder)) for name in names if not name.endswith("/") and name]
     for name, path in files:
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -116,7 +116,7 @@ class _Lease:
 
     def _put(self, generation: int) -> bool:
         self._beats += 1
-        put = put_version(self._url, json.dumps({**self._owner, "beat": self._beats}), generation)
+        put = put_version(self._url, json.dumps({**self._owner, "beat": self._beats}).encode(), generation)
         put = put or self._own_generation()
         self._generation = put or self._generation
         return put is not None
@@ -133,7 +133,7 @@ def end_lost(sentence: str) -> None:
     os._exit(JobDirError.exit_code)
 
 
-def _owner_of(text: str) -> dict[str, Any]:
+def _owner_of(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,8 +1,10 @@
 """Small files in Cloud Storage: the one place that knows gs:// (training itself reads and writes through TensorFlow).
 
 Credentials come from Google's default chain and nowhere else; with STORAGE_EMULATOR_HOST set none are needed. Every
-call ends within DEADLINE_SECS, a large file's so much later as SLOWEST_BYTES_PER_SEC gives it: a name that does not
-resolve, a network that swallows packets and a metadata server that is not there would each take minutes otherwise.
+call ends: a name that does not resolve, a network that swallows packets and a metadata server that is not there would
+take minutes or for ever. `patience` is for how many seconds a request that fails is tried again: RETRY_SECS where a
+person waits, TRAINING_SECS in a job, which a storage that is away for a minute must not end. A large file gets so much
+longer as SLOWEST_BYTES_PER_SEC gives it.
 """
 
 from __future__ import annotations
@@ -27,12 +29,23 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
 URL = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(?P<name>[^\r\n]*))?")
-DEADLINE_SECS = 18.0
-SLOWEST_BYTES_PER_SEC = 200_000
 RETRY_SECS = 10.0
+TRAINING_SECS = 200.0  # as long as TensorFlow's own file system, which makes ten attempts
+LAST_ATTEMPT_SECS = 8.0
+SLOWEST_BYTES_PER_SEC = 200_000
 CONNECT_AND_READ_SECS = (4.0, 8.0)
 BLOCK_BYTES = 1 << 20
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it is: `crc32c` is the base64 that Cloud Storage shows; each write of a name has a `generation`."""
+
+    url: str
+    size: int
+    crc32c: str
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,11 @@ class Uploaded:
     size: int
     crc32c: str
     created: bool
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is no local one."""
+    return "://" in path
 
 
 def split(url: str) -> tuple[str, str]:
@@ -84,13 +102,13 @@ def upload(path: str, url: str) -> Uploaded:
 
         blob = client.bucket(bucket).blob(name)
         try:
-            blob.upload_from_filename(path, if_generation_match=0, checksum="crc32c", **_patience())
+            blob.upload_from_filename(path, if_generation_match=0, checksum="crc32c", **patiently())
         except PreconditionFailed:  # it was there, or the answer to our own upload was lost on its way
-            blob.reload(**_patience())
+            blob.reload(**patiently())
             return False, blob.crc32c
         return True, blob.crc32c
 
-    created, found = _ask(url, "storage.objects.create", send, size)
+    created, found = ask(url, "storage.objects.create", send, size)
     if found != crc32c:
         what = "arrived damaged" if created else "is there already with other content"
         raise StorageFailed(f"{url} {what} (crc32c {found}, of {path} {crc32c}): remove that object, then try again.")
@@ -104,14 +122,14 @@ def download(url: str, path: str) -> None:
       UsageError: there is no such object, or nobody or somebody without the permission asks.
       StorageFailed: no answer, damage on the way, or the file cannot be written.
     """
-    blob = _ask(url, "storage.objects.get", lambda client: _known(client, url))
+    blob = ask(url, "storage.objects.get", lambda client: _known(client, url))
     unfinished = f"{path}.{os.getpid()}.part"
 
     def fetch(client: Client) -> None:
-        blob.download_to_filename(unfinished, if_generation_match=blob.generation, checksum="crc32c", **_patience())
+        blob.download_to_filename(unfinished, if_generation_match=blob.generation, checksum="crc32c", **patiently())
 
     try:
-        _ask(url, "storage.objects.get", fetch, blob.size)
+        ask(url, "storage.objects.get", fetch, blob.size)
         if (found := crc32c_of(unfinished)) != blob.crc32c:
             raise StorageFailed(f"{url} arrived damaged (crc32c {found}, there {blob.crc32c}): try again.")
         os.replace(unfinished, path)
@@ -124,41 +142,37 @@ def read_text(url: str) -> str:
     """The content of a small UTF-8 object. Raises UsageError, StorageFailed."""
 
     def read(client: Client) -> bytes:
-        content: bytes = _blob(client, url).download_as_bytes(checksum="crc32c", **_patience())
+        content: bytes = blob_of(client, url).download_as_bytes(checksum="crc32c", **patiently())
         return content
 
     try:
-        return _ask(url, "storage.objects.get", read).decode()
+        return ask(url, "storage.objects.get", read).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{url} is not UTF-8 text (byte {error.start}): give a text file.") from None
 
 
-def read_version(url: str) -> tuple[str, int] | None:
-    """The content of a small UTF-8 object and its generation, which tells it from others of its name; None without one.
+def read_version(url: str, patience: float = RETRY_SECS) -> tuple[bytes, int] | None:
+    """The content of a small object and its generation, which tells it from others of its name; None without one.
 
     Raises UsageError, StorageFailed.
     """
 
-    def read(client: Client) -> tuple[str, int] | None:
-        from google.api_core.exceptions import NotFound, PreconditionFailed
+    def read(client: Client) -> tuple[bytes, int] | None:
+        from google.api_core.exceptions import NotFound
 
-        blob = _blob(client, url)
-        while True:
-            try:
-                blob.reload(**_patience())
-                content = blob.download_as_bytes(if_generation_match=blob.generation, checksum="crc32c", **_patience())
-            except PreconditionFailed:  # written anew between the two
-                continue
-            except NotFound as error:
-                if "bucket does not exist" in message_of(error):
-                    raise
-                return None
-            return content.decode(errors="replace"), blob.generation
+        blob = blob_of(client, url)
+        try:
+            content = blob.download_as_bytes(checksum="crc32c", **patiently(patience))
+        except NotFound as error:
+            if "bucket does not exist" in message_of(error):
+                raise
+            return None
+        return content, int(blob.generation)
 
-    return _ask(url, "storage.objects.get", read)
+    return ask(url, "storage.objects.get", read, patience=patience)
 
 
-def put_version(url: str, text: str, generation: int) -> int | None:
+def put_version(url: str, content: bytes, generation: int, patience: float = RETRY_SECS) -> int | None:
     """Write a small object in place of one generation of it, 0 for none; the new one's, None where another is there.
 
     That other one may be our own, where the answer to the upload was lost on its way: read what it says.
@@ -168,15 +182,15 @@ def put_version(url: str, text: str, generation: int) -> int | None:
     def send(client: Client) -> int | None:
         from google.api_core.exceptions import PreconditionFailed
 
-        blob = _blob(client, url)
+        blob = blob_of(client, url)
         try:
-            blob.upload_from_string(text, if_generation_match=generation, checksum="crc32c", **_patience())
+            blob.upload_from_string(content, if_generation_match=generation, checksum="crc32c", **patiently(patience))
         except PreconditionFailed:
             return None
         new: int = blob.generation
         return new
 
-    return _ask(url, "storage.objects.create", send)
+    return ask(url, "storage.objects.create", send, patience=patience)
 
 
 def remove_version(url: str, generation: int) -> None:
@@ -186,9 +200,9 @@ def remove_version(url: str, generation: int) -> None:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         with contextlib.suppress(NotFound, PreconditionFailed):
-            _blob(client, url).delete(if_generation_match=generation, **_patience())
+            blob_of(client, url).delete(if_generation_match=generation, **patiently())
 
-    _ask(url, "storage.objects.delete", remove)
+    ask(url, "storage.objects.delete", remove)
 
 
 def exists(url: str) -> bool:
@@ -196,20 +210,22 @@ def exists(url: str) -> bool:
     bucket, name = split(url)
 
     def look(client: Client) -> bool:
-        there = _blob(client, url) if name else client.bucket(bucket)
-        return bool(there.exists(**_patience()))
+        there = blob_of(client, url) if name else client.bucket(bucket)
+        return bool(there.exists(**patiently()))
 
-    return _ask(url, "storage.objects.get" if name else "storage.buckets.get", look)
+    return ask(url, "storage.objects.get" if name else "storage.buckets.get", look)
 
 
-def names_below(url: str) -> list[str]:
-    """The names of all objects that begin with this one. Raises UsageError, StorageFailed."""
+def objects_below(url: str, patience: float = RETRY_SECS) -> list[Stored]:
+    """All objects whose names begin with this one. Raises UsageError, StorageFailed."""
     bucket, name = split(url)
+    wanted = "items(name,size,crc32c,generation),nextPageToken"
 
-    def walk(client: Client) -> list[str]:
-        return [blob.name for blob in client.list_blobs(bucket, prefix=name, **_patience())]
+    def walk(client: Client) -> list[Stored]:
+        found = client.list_blobs(bucket, prefix=name, fields=wanted, **patiently(patience))
+        return [Stored(f"gs://{bucket}/{each.name}", each.size, each.crc32c, each.generation) for each in found]
 
-    return _ask(url, "storage.objects.list", walk)
+    return ask(url, "storage.objects.list", walk, patience=patience)
 
 
 def bucket_location(bucket: str) -> str | None:
@@ -224,30 +240,32 @@ def bucket_location(bucket: str) -> str | None:
         from google.api_core.exceptions import Forbidden
 
         try:
-            location: str | None = client.get_bucket(bucket, **_patience()).location
+            location: str | None = client.get_bucket(bucket, **patiently()).location
         except Forbidden:  # who may write objects often may not look at the bucket
             return None
         return location and location.lower()
 
-    return _ask(f"gs://{bucket}", "storage.buckets.get", look)
+    return ask(f"gs://{bucket}", "storage.buckets.get", look)
 
 
-def _blob(client: Client, url: str) -> Blob:
+def blob_of(client: Client, url: str, generation: int | None = None) -> Blob:
+    """What google-cloud-storage calls an object."""
     bucket, name = split(url)
-    return client.bucket(bucket).blob(name)
+    return client.bucket(bucket).blob(name, generation=generation)
 
 
 def _known(client: Client, url: str) -> Blob:
-    blob = _blob(client, url)
-    blob.reload(**_patience())
+    blob = blob_of(client, url)
+    blob.reload(**patiently())
     return blob
 
 
-def _patience() -> dict[str, Any]:
+def patiently(secs: float = RETRY_SECS) -> dict[str, Any]:
     """How long one request may take, and for how long it is tried again: after 408, 429, 5xx and broken connections."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=3.0, multiplier=2.0).with_timeout(RETRY_SECS)
+    longest = max(3.0, secs / 10)
+    retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=longest, multiplier=2.0).with_timeout(secs)
     return {"timeout": CONNECT_AND_READ_SECS, "retry": retry}
 
 
@@ -263,7 +281,9 @@ def _client(emulator: str | None) -> Client:
         return storage.Client(project=None)
 
 
-def _ask(url: str, permission: str, question: Callable[[Client], Result], size: int = 0) -> Result:
+def ask(
+    url: str, permission: str, question: Callable[[Client], Result], size: int = 0, patience: float = RETRY_SECS
+) -> Result:
     """The answer to a question, or a sentence, by the deadline: the thread that asks may hang beyond any time-out."""
     answers: queue.SimpleQueue[tuple[Result | None, Exception | None]] = queue.SimpleQueue()
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
@@ -275,7 +295,7 @@ def _ask(url: str, permission: str, question: Callable[[Client], Result], size: 
             answers.put((None, error))
 
     threading.Thread(target=ask, name=f"storage: {url}", daemon=True).start()
-    secs = DEADLINE_SECS + size / SLOWEST_BYTES_PER_SEC
+    secs = patience + LAST_ATTEMPT_SECS + size / SLOWEST_BYTES_PER_SEC
     try:
         answer, error = answers.get(timeout=secs)
     except queue.Empty:

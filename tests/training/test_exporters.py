@@ -211,13 +211,13 @@ class Killed(BaseException):
     """In the place of kill -9."""
 
 
-@pytest.mark.parametrize("at", ["export_saved_model", "finish_signatures", "put_handouts", "put_text", "_free_time"])
+@pytest.mark.parametrize("at", ["export_saved_model", "finish_signatures", "put_handouts", "put_text", "rename"])
 def test_a_kill_at_any_point_leaves_nothing_that_counts(
     inputs: FileInputs, trained: Trained, paths: JobPaths, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     """After each of the steps that make an export whole, up to the one that gives it its name."""
     estimator, checkpoints = trained
-    owner = {"export_saved_model": estimator, "_free_time": Exports}.get(at, exporters)
+    owner = {"export_saved_model": estimator, "rename": exporters.os}.get(at, exporters)
 
     def killed(*arguments: object, **named: object) -> None:
         raise Killed

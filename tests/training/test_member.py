@@ -20,8 +20,8 @@ from trainer.training.board import Board, Run
 from trainer.training.stopping import StopRequest
 
 folder, name, stall_secs, doing, secs = sys.argv[1:]
-member_.BEAT_SECS = 0.1
 board = Board(JobPaths(folder))
+board.beat_secs = 0.1
 run = Run("a", "running", 5, 5, 40, "multi_worker_mirrored", "chief")
 board.open_run(run)
 facts = lambda step, steps: {"examples": 10 * steps}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from trainer.job.errors import JobDirError
-from trainer.training.records import copy_files, copy_folder, put_evaluation, put_json, read_evaluations, read_json
+from trainer.training.records import copy_files, put_evaluation, put_folder, put_json, read_evaluations, read_json
 
 
 def test_what_is_put_is_read(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_is_copied_whole(tmp_path: Path, source: Path, slash: str) -> N
     leftover = target.with_name("tar'get.unfinished")
     leftover.mkdir(parents=True)
     (leftover / "old").write_text("of a copy that was killed")
-    copy_folder(f"{source}{slash}", str(target))
+    put_folder(f"{source}{slash}", str(target), "saved_model.pb")
     assert tree(target) == tree(source) == before
     assert os.listdir(target.parent) == ["tar'get"]
 

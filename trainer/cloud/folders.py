@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trainer.cloud.storage import TRAINING_SECS, Stored, ask, blob_of, crc32c_of, objects_below, patiently
@@ -93,9 +93,13 @@ def fetch_folder(url: str, path: str) -> None:
             raise StorageFailed(f"{each.url} arrived damaged (crc32c {found}, there {each.crc32c}): try again.")
 
 
-def remove_folder(url: str, last: str = "") -> None:
-    """Remove a folder; one that is not there is no error. Raises UsageError, StorageFailed."""
+def remove_folder(url: str, last: str = "", parts: Collection[str] | None = None) -> None:
+    """Remove a folder, or some files and folders in it; one that is not there is no error.
+
+    Raises UsageError, StorageFailed.
+    """
     names = [each.url.removeprefix(_prefix(url)) for each in objects_below(_prefix(url), TRAINING_SECS)]
+    names = [name for name in names if parts is None or name.partition("/")[0] in parts]
     marks = [name for name in names if name == last]
 
     def remove(client: Client) -> None:

@@ -172,9 +172,10 @@ def read_version(url: str, patience: float = RETRY_SECS) -> tuple[bytes, int] | 
     return ask(url, "storage.objects.get", read, patience=patience)
 
 
-def put_version(url: str, content: bytes, generation: int, patience: float = RETRY_SECS) -> int | None:
-    """Write a small object in place of one generation of it, 0 for none; the new one's, None where another is there.
+def put_version(url: str, content: bytes, generation: int | None, patience: float = RETRY_SECS) -> int | None:
+    """Write a small object in place of one generation of it, 0 for none, or of whatever is there.
 
+    Returns the new one's generation; None where another than the one asked for is there.
     That other one may be our own, where the answer to the upload was lost on its way: read what it says.
     Raises UsageError, StorageFailed.
     """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pathlib
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +20,13 @@ def helper_environ() -> dict[str, str]:
     root = str(pathlib.Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def scratch_folder(purpose: str) -> str:
+    """A new folder on this machine, which goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix=f"keras-trainer-{purpose}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud.storage import is_remote
 from trainer.job.columns import Column
 from trainer.job.errors import DataError, JobDirError, ModelError
 from trainer.job.paths import JobPaths
@@ -200,7 +201,8 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _asset(paths: JobPaths, name: str) -> str:
-    return os.path.abspath(f"{paths.assets}/{name}.txt") if "://" not in paths.assets else f"{paths.assets}/{name}.txt"
+    path = f"{paths.assets}/{name}.txt"
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def _record(paths: JobPaths, name: str) -> str:

@@ -13,14 +13,14 @@ count, and the reader's own clock.
 from __future__ import annotations
 
 import dataclasses
+import os
 import uuid
 from typing import Any, Literal
 
-import tensorflow as tf
-
+from trainer.cloud.storage import is_remote
 from trainer.job.errors import JobDirError
 from trainer.job.paths import JobPaths
-from trainer.training.records import put_json, read_json
+from trainer.training.records import put_json, read_json, remove_parts
 
 State = Literal["running", "trained", "finished", "stopped", "failed"]
 RUN, STOP = "run", "stop"
@@ -55,17 +55,21 @@ class Run:
 
 
 class Board:
-    """The files themselves."""
+    """The files themselves.
+
+    Attributes:
+      beat_secs, look_secs: how far apart signs of life are, and looks for news: in a bucket each costs a request.
+    """
 
     def __init__(self, paths: JobPaths) -> None:
         self._folder = paths.cluster
+        self.beat_secs, self.look_secs = (10.0, 3.0) if is_remote(self._folder) else (2.0, 0.5)
 
     def open_run(self, run: Run) -> None:
         """Begin a run: what an earlier one left no longer counts."""
-        tf.io.gfile.makedirs(self._folder)
-        stop = self._path(STOP)
-        if tf.io.gfile.exists(stop):
-            tf.io.gfile.remove(stop)
+        remove_parts(self._folder, [f"{STOP}.json"], "")
+        if not is_remote(self._folder):
+            os.makedirs(self._folder, exist_ok=True)
         self.put_run(run)
 
     def put_run(self, run: Run) -> None:
@@ -100,7 +104,7 @@ class Board:
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             found = read_json(self._path(name))
-        except (JobDirError, tf.errors.NotFoundError):  # being replaced this moment, where a rename is no single step
+        except JobDirError:  # no file of ours
             return None
         return found if isinstance(found, dict) else None
 

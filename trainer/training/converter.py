@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from trainer.cloud.storage import is_remote
+from trainer.job.environment import scratch_folder
 from trainer.job.errors import ModelError
 from trainer.training.fit_semantics import ModelFn, Original, as_in_fit, fit_scope
 from trainer.training.native_optimizer import NativeOptimizer, clips, needs_native
+from trainer.training.records import remove_path
 from trainer.training.strategies import ALONE, Spread
 from trainer.training.weighted_metrics import as_in_evaluate
 
@@ -46,8 +50,8 @@ def convert(
     Raises:
         ModelError: the model cannot be rebuilt in the Estimator's graph.
     """
-    if run_config.is_chief:
-        _discard_first_weights(model_dir)
+    first = _first_weights_folder(model_dir, run_config)
+    first_config = run_config.replace(model_dir=first)
     _list_tuples(model)
     original = Original.of(model)
     if needs_native(model) or (spread.name == "central_storage" and clips(model)):
@@ -57,14 +61,17 @@ def convert(
             # The saver format: with the other one keep_checkpoint_max is ignored, a finished job trains one more step
             # whenever it is run again, and a model of another width silently takes the old shape.
             converted = tf.keras.estimator.model_to_estimator(
-                keras_model=model, model_dir=model_dir, config=run_config, checkpoint_format="saver"
+                keras_model=model,
+                model_dir=first,
+                config=first_config,
+                checkpoint_format="saver",
             )
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise ModelError(_failed_sentence(model, error)) from error
     return tf.estimator.Estimator(
         model_fn=wrap(as_in_fit(as_in_evaluate(converted.model_fn, original), original)),
-        config=converted.config,
-        warm_start_from=_start_from(model, model_dir, run_config),
+        config=converted.config.replace(model_dir=model_dir),
+        warm_start_from=_start_from(model, first, run_config),
     )
 
 
@@ -126,6 +133,18 @@ def _start_from(
     return tf.estimator.WarmStartSettings(posixpath.join(model_dir, "keras", FIRST_WEIGHTS), vars_to_warm_start=[".*"])
 
 
+def _first_weights_folder(model_dir: str, run_config: tf.estimator.RunConfig) -> str:
+    """Where the converter leaves the first weights: beside the checkpoints, but on this machine where those are not.
+
+    A warm start opens them anew for each variable, which would be some ten requests each.
+    """
+    if is_remote(model_dir):
+        return scratch_folder("first-weights")
+    if run_config.is_chief:
+        _discard_first_weights(model_dir)
+    return model_dir
+
+
 def _discard_first_weights(model_dir: str) -> None:
     """Have the first weights written again as long as training has saved nothing.
 
@@ -133,15 +152,11 @@ def _discard_first_weights(model_dir: str) -> None:
     first run was killed. Once there is a checkpoint nobody reads them any more.
     """
     folder = posixpath.join(model_dir, "keras")
-    if tf.train.latest_checkpoint(model_dir) or not tf.io.gfile.isdir(folder):
+    if tf.train.latest_checkpoint(model_dir) or not os.path.isdir(folder):
         return
-    for name in tf.io.gfile.listdir(folder):
+    for name in os.listdir(folder):
         if name.startswith(("checkpoint", FIRST_WEIGHTS)):
-            path = posixpath.join(folder, name)
-            if tf.io.gfile.isdir(path):
-                tf.io.gfile.rmtree(path)
-            else:
-                tf.io.gfile.remove(path)
+            remove_path(posixpath.join(folder, name))
 
 
 def _failed_sentence(model: tf.keras.Model, error: Exception) -> str:

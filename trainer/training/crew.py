@@ -23,7 +23,6 @@ from trainer.training.stopping import StopRequest
 from trainer.training.strategies import Spread
 
 LOG = logging.getLogger("trainer")
-POLL_SECS = 0.5
 
 
 class Crew:
@@ -79,7 +78,7 @@ class Crew:
                     beat, since = seen.get("beat"), time.monotonic()
                 if time.monotonic() - since > stall_secs:
                     break
-                time.sleep(POLL_SECS)
+                time.sleep(self._board.look_secs)
             LOG.warning(
                 "the evaluator has given no sign of life for %g s: the chief evaluates the last step", stall_secs
             )

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer.cloud import lease
+from trainer.cloud.storage import is_remote
 from trainer.job.environment import Environment
 from trainer.job.errors import Interrupted, JobDirError
 from trainer.job.flags import Parsed
@@ -33,7 +35,6 @@ from trainer.training.tensorboard import session_shown
 from trainer.training.tuner import open_tuner
 
 LOG = logging.getLogger("trainer")
-POLL_SECS = 0.5
 GONE = (tf.errors.NotFoundError, tf.errors.OutOfRangeError, tf.errors.DataLossError, ValueError)
 
 
@@ -79,7 +80,7 @@ class Evaluations:
                 beat, since = seen, time.monotonic()
             if time.monotonic() - since > self._stall_secs:
                 end_stalled(f"evaluator: no sign of life of the chief for {self._stall_secs:g} s (--stall-secs)")
-            time.sleep(POLL_SECS)
+            time.sleep(self._board.look_secs)
 
     def _evaluate_one(self, run: Run) -> bool:
         """Evaluate the earliest checkpoint that is due; False where none is, or it is gone."""
@@ -95,7 +96,7 @@ class Evaluations:
             due = [*(step for step in due if step < final), final]
         if not due or done:
             if done:
-                time.sleep(POLL_SECS)
+                time.sleep(self._board.look_secs)
             return False
         return self._evaluate(due[0], final=due[0] == final)
 
@@ -134,9 +135,10 @@ def is_due(step: int, schedule: Schedule) -> bool:
 
 @contextlib.contextmanager
 def held_by_evaluator(paths: JobPaths) -> Iterator[None]:
-    """One evaluator at a time, as far as this machine can tell. Raises JobDirError."""
-    if "://" in paths.job_dir:
-        yield
+    """One evaluator at a time; locally, as far as this machine can tell. Raises JobDirError."""
+    if is_remote(paths.job_dir):
+        with lease.held(f"{paths.cluster}/evaluator.lock", f"{paths.job_dir} as evaluator"):
+            yield
         return
     with open(f"{paths.cluster}/evaluator.lock", "a") as file:
         try:

@@ -2,34 +2,51 @@
 
 Each holds `assets.extra/verification_rows.json`: some rows as a client sends them, and what the Estimator predicts for
 them at this checkpoint; `verification.verify_exports` compares the two in a fresh process. An export is made whole in a
-folder of its own before it gets its name: the time, which is all that a server looks for.
+folder of its own before it gets its name, the time: on this machine, where it is to lie in a bucket, which has no
+renaming. It gets its saved_model.pb last and loses it first, so what has one is whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud.folders import files_below
+from trainer.cloud.storage import is_remote
 from trainer.job.config import Evaluation
 from trainer.job.errors import UsageError
 from trainer.job.paths import JobPaths
 from trainer.job.serving import ServingSpec
 from trainer.training.handouts import HANDOUTS, put_handouts, to_json
 from trainer.training.inputs import Inputs
-from trainer.training.records import copy_files, copy_folder, put_json, put_text, read_json
+from trainer.training.records import (
+    copy_files,
+    put_folder,
+    put_json_as_holder,
+    put_text,
+    read_json,
+    remove_folder,
+    remove_parts,
+)
+from trainer.training.served import GRAPH_FILE
 from trainer.training.signatures import finish_signatures
 from trainer.training.verification import RESULT_FILE, ROWS_FILE
 
 LOG = logging.getLogger("trainer")
 VERIFICATION_ROWS = 64
-PARTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE, *HANDOUTS}
+PARTS = {GRAPH_FILE, "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE, *HANDOUTS}
 WORK = "temp-export"  # no time, so a kill leaves nothing that counts as an export
 KINDS = ("latest", "best", "final")
+WHOLE = re.compile(rf"(?:{'|'.join(KINDS)})/(\d+)/{re.escape(GRAPH_FILE)}")
 SMALLER = (
     "loss",
     "error",
@@ -98,7 +115,7 @@ class BestValue:
     def put(self, metrics: Metrics, export: str) -> None:
         """Keep a new best value."""
         record = {"metric": self._metric, "direction": self._direction, "value": float(metrics[self._metric])}
-        put_json(self._path, {**record, "global_step": int(metrics["global_step"]), "export": export})
+        put_json_as_holder(self._path, {**record, "global_step": int(metrics["global_step"]), "export": export})
 
 
 class Exports:
@@ -110,49 +127,45 @@ class Exports:
 
     def write(self, kind: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
         """Export a checkpoint as one of this kind, remove the oldest ones above the number to keep; its path."""
-        folder = self._paths.export(kind)
-        if self._made[0] == checkpoint and tf.io.gfile.exists(self._made[1]):
-            path = f"{folder}/{self._made[1].rpartition('/')[2]}"
-            if path != self._made[1] and not tf.io.gfile.exists(path):
-                copy_folder(self._made[1], path)
+        folder, whole = self._paths.export(kind), whole_exports(self._paths.exports)
+        if self._made[0] == checkpoint and self._made[1] in whole:
+            path = f"{folder}/{_time(self._made[1])}"
+            if path not in whole:
+                put_folder(self._made[1], path, GRAPH_FILE)
         else:
-            path = self._export(folder, estimator, checkpoint)
+            path = self._export(folder, estimator, checkpoint, whole)
             self._made = (checkpoint, path)
-        for old in self.list(kind)[: -self._keep]:
-            tf.io.gfile.rmtree(old)
+        of_kind = sorted({each for each in (*whole, path) if each.rpartition("/")[0] == folder}, key=_time)
+        for old in of_kind[: -self._keep]:
+            remove_folder(old, GRAPH_FILE)
         return path
 
     def remove_unfinished(self) -> None:
-        """Remove what a kill in the middle of an export left: the folders that are not called by a time."""
-        for kind in KINDS:
-            folder = self._paths.export(kind)
-            for name in tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []:
-                if name.startswith("temp-") or name.rstrip("/").endswith(".unfinished"):
-                    tf.io.gfile.rmtree(f"{folder}/{name}")
+        """Remove what a kill in the middle of an export, or of the removal of one, left."""
+        whole = whole_exports(self._paths.exports)
+        for folder in map(self._paths.export, KINDS):
+            for name in _names(folder):
+                if f"{folder}/{name}" not in whole:
+                    remove_folder(f"{folder}/{name}")
 
     def list(self, kind: str) -> list[str]:
         """The exports of a kind that are whole, the oldest first."""
         folder = self._paths.export(kind)
-        names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-        return [f"{folder}/{name}" for name in sorted(name.rstrip("/") for name in names) if name.rstrip("/").isdigit()]
+        return [path for path in whole_exports(self._paths.exports) if path.rpartition("/")[0] == folder]
 
-    def _export(self, folder: str, estimator: tf.estimator.Estimator, checkpoint: str) -> str:
-        work = f"{folder}/{WORK}"
-        if tf.io.gfile.exists(work):
-            tf.io.gfile.rmtree(work)
-        made = estimator.export_saved_model(work, self._inputs.receiver, checkpoint_path=checkpoint).decode()
-        rows = self._verification_rows(estimator, checkpoint)
-        put_handouts(made, self._spec, rows["request"], finish_signatures(made))
-        put_text(f"{made}/assets.extra/{ROWS_FILE}", json.dumps(rows, ensure_ascii=False))
-        path = f"{folder}/{self._free_time(int(made.rpartition('/')[2]))}"
-        tf.io.gfile.rename(made, path)
-        tf.io.gfile.rmtree(work)
+    def _export(self, folder: str, estimator: tf.estimator.Estimator, checkpoint: str, whole: Sequence[str]) -> str:
+        with _work_folder(folder) as work:
+            made = estimator.export_saved_model(work, self._inputs.receiver, checkpoint_path=checkpoint).decode()
+            rows = self._verification_rows(estimator, checkpoint)
+            put_handouts(made, self._spec, rows["request"], finish_signatures(made))
+            put_text(f"{made}/assets.extra/{ROWS_FILE}", json.dumps(rows, ensure_ascii=False))
+            # a copy keeps its time, and the newest must be the last of its kind
+            path = f"{folder}/{max([_time(made), *(_time(each) + 1 for each in whole)])}"
+            if is_remote(path):
+                put_folder(made, path, GRAPH_FILE)
+            else:
+                os.rename(made, path)
         return path
-
-    def _free_time(self, time: int) -> int:
-        """This time, or one after those of all exports: a copy keeps its time, and the newest must be the last."""
-        taken = [int(path.rpartition("/")[2]) for kind in KINDS for path in self.list(kind)]
-        return max([time, *(each + 1 for each in taken)])
 
     def _verification_rows(self, estimator: tf.estimator.Estimator, checkpoint: str) -> dict[str, Any]:
         predictions = list(
@@ -166,6 +179,41 @@ class Exports:
         request = self._inputs.sample_request(VERIFICATION_ROWS)
         known = request and {name: to_json(values) for name, values in request.items()}
         return {"request": known, "predictions": {name: to_json(values) for name, values in outputs.items()}}
+
+
+@contextlib.contextmanager
+def _work_folder(folder: str) -> Iterator[str]:
+    """A folder beside the exports that counts as none; for those in a bucket one on this machine."""
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory(prefix="keras-trainer-export-") as work:
+            yield work
+        return
+    work = f"{folder}/{WORK}"
+    remove_folder(work)
+    os.makedirs(work)
+    yield work
+    remove_folder(work)
+
+
+def whole_exports(folder: str) -> list[str]:
+    """The paths KIND/TIME below a folder of exports that are whole, the oldest first; in a bucket, by one listing."""
+    if is_remote(folder):
+        names = list(files_below(folder))
+    else:
+        places = [f"{kind}/{name}" for kind in KINDS for name in _names(f"{folder}/{kind}")]
+        names = [f"{place}/{GRAPH_FILE}" for place in places if os.path.exists(f"{folder}/{place}/{GRAPH_FILE}")]
+    found = [f"{folder}/{name.rpartition('/')[0]}" for name in names if WHOLE.fullmatch(name)]
+    return sorted(found, key=_time)
+
+
+def _time(export: str) -> int:
+    return int(export.rpartition("/")[2])
+
+
+def _names(folder: str) -> list[str]:
+    if is_remote(folder):
+        return sorted({name.partition("/")[0] for name in files_below(folder)})
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 class JobExporter(tf.estimator.Exporter):
@@ -220,10 +268,5 @@ def check_export_dir(folder: str | None) -> None:
 
 def publish_export(export: str, folder: str) -> None:
     """Copy an export into `folder`, in the place of an older one."""
-    for name in PARTS:
-        path = f"{folder.rstrip('/')}/{name}"
-        if tf.io.gfile.isdir(path):
-            tf.io.gfile.rmtree(path)
-        elif tf.io.gfile.exists(path):
-            tf.io.gfile.remove(path)
-    copy_files(export, folder)
+    remove_parts(folder, PARTS, GRAPH_FILE)
+    copy_files(export, folder, GRAPH_FILE)

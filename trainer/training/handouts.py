@@ -11,6 +11,7 @@ import base64
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def put_handouts(export: str, spec: ServingSpec, request: Columns | None, signat
       request: column -> its value in each row, JSON-able; None where it is not known what the signatures take.
       signatures: those of the export, with their inputs.
     """
-    tf.io.gfile.makedirs(f"{export}/assets.extra")
+    os.makedirs(f"{export}/assets.extra", exist_ok=True)
     put_text(f"{export}/assets.extra/{SPEC_FILE}", json.dumps(spec.to_json(), indent=2, ensure_ascii=False) + "\n")
     rows = [] if request is None else rows_of({name: values[:REQUEST_ROWS] for name, values in request.items()})
     instances = [{**row, KEY: key} for row, key in zip(rows, keys_of(request, len(rows), spec), strict=True)]

@@ -15,6 +15,7 @@ from typing import IO, Any
 import tensorflow as tf
 
 from trainer.cloud import lease
+from trainer.cloud.storage import is_remote
 from trainer.job.errors import JobDirError, StorageFailed
 from trainer.job.paths import JobPaths
 
@@ -31,7 +32,7 @@ def held(paths: JobPaths) -> Iterator[None]:
       JobDirError: another process is at work in it, or TensorFlow could not read checkpoints from it.
     """
     _refuse_unreadable_names(paths)
-    if "://" in paths.job_dir:
+    if is_remote(paths.job_dir):
         with lease.held(paths.lock, paths.job_dir):
             yield
         return
@@ -47,7 +48,7 @@ def held(paths: JobPaths) -> Iterator[None]:
 def check_free(paths: JobPaths) -> None:
     """Refuse what `held` refuses, and leave the folder as it is. Raises JobDirError, StorageFailed."""
     _refuse_unreadable_names(paths)
-    if "://" in paths.job_dir:
+    if is_remote(paths.job_dir):
         lease.refuse_held(paths.lock, paths.job_dir)
         return
     _refuse_foreign_folder(paths)

@@ -20,7 +20,7 @@ from trainer.training.hooks import StoppedWhileEvaluating
 from trainer.training.html_report import write_report_at_end
 from trainer.training.jobdir import held
 from trainer.training.prepare import Plan, prepare, put_manifest
-from trainer.training.records import put_json, read_evaluations, read_json
+from trainer.training.records import put_json_as_holder, read_evaluations, read_json
 from trainer.training.report import build_result, print_finished, print_report, resume_command
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import choose, per_replica_batch_size
@@ -72,14 +72,14 @@ def _run(engine: Engine, crew: Crew, stop: StopRequest, command: str, started: f
     step = find_start(paths.checkpoints).step
     if stop.requested:
         secs = time.perf_counter() - started
-        put_json(paths.result, build_result(engine, "stopped", step, examples_per_sec, secs))
+        put_json_as_holder(paths.result, build_result(engine, "stopped", step, examples_per_sec, secs))
         raise Interrupted(_stopped_sentence(plan, step, command), stop.signum or 0)
     crew.say_trained(step)
     crew.wait_for_evaluator(engine, step)
     verify_exports([path for kind in plan.job.evaluation.exporters for path in engine.exports.list(kind)])
     _publish(engine)
     result = build_result(engine, "finished", step, examples_per_sec, time.perf_counter() - started)
-    put_json(paths.result, result)
+    put_json_as_holder(paths.result, result)
     return result
 
 

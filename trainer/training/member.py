@@ -19,11 +19,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.job.errors import StorageFailed
 from trainer.training.board import Board, Run
 from trainer.training.stopping import StopRequest, UnheardSignals
 
 LOG = logging.getLogger("trainer")
-BEAT_SECS, SIGNAL_SECS = 2.0, 0.5
+SIGNAL_SECS = 0.5
 STUCK_SECS = 10.0  # without a step, after which a signal is no longer kept waiting for its end
 UNSTUCK_SECS = 6.0  # without a step, after which a process that waits for a chief that is gone, ends
 # 128 + SIGABRT: Vertex AI restarts a replica that ends so, up to three times (custom training's documentation)
@@ -106,7 +107,7 @@ class Member:
         return time.monotonic() - self._changed_at
 
     def _watch(self) -> None:
-        pause, beat_at = min(BEAT_SECS, self._stall_secs / 4), time.monotonic()
+        pause, beat_at = min(self._board.beat_secs, self._stall_secs / 4), time.monotonic()
         while not self._over.wait(min(pause, SIGNAL_SECS)):
             self._hear_signals()
             if time.monotonic() - beat_at < pause:
@@ -115,7 +116,7 @@ class Member:
             try:
                 self._put_beat()
                 run = self._board.read_run()
-            except (OSError, tf.errors.OpError) as error:  # the storage is away for a moment: the main thread will say
+            except (OSError, StorageFailed) as error:  # the storage is away for a moment: the main thread will say
                 LOG.debug("the board cannot be read: %s", error)
                 run = None
             for listener in self._listeners if run is not None else ():

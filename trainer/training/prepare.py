@@ -39,7 +39,7 @@ from trainer.training.fingerprint import describe_model, difference
 from trainer.training.inputs import Inputs
 from trainer.training.jobdir import move_aside, refuse_other_job
 from trainer.training.models import build_model, load_module
-from trainer.training.records import put_json, read_evaluations, read_json
+from trainer.training.records import put_json_as_holder, read_evaluations, read_json
 from trainer.training.replicas import fitted
 from trainer.training.strategies import ALONE, Spread, describe, per_replica_batch_size
 from trainer.training.weights import weights_difference
@@ -133,7 +133,7 @@ def prepare_loaded(
 
 def put_manifest(plan: Plan) -> None:
     """Write what `--config=JOB_DIR/manifest.json` runs again."""
-    put_json(plan.paths.manifest, plan.manifest)
+    put_json_as_holder(plan.paths.manifest, plan.manifest)
 
 
 def build_checked(

@@ -34,7 +34,6 @@ from trainer.training.strategies import choose
 from trainer.training.tuner import Tuner
 
 LOG = logging.getLogger("trainer")
-POLL_SECS = 0.3
 NEWS_SECS = 15.0  # how long to wait for word of the chief after an error that its end may have caused
 
 
@@ -92,7 +91,7 @@ def serve(parsed: Parsed, environment: Environment, stop: StopRequest) -> int:
             end_stalled(f"{name}: no sign of life of the chief for {watch.silent_secs:.0f} s (--stall-secs)")
         if stop.requested:
             raise Interrupted(f"{name} stopped.", stop.signum or 0)
-        time.sleep(POLL_SECS)
+        time.sleep(board.look_secs)
 
 
 def evaluate(parsed: Parsed, environment: Environment, stop: StopRequest) -> int:
@@ -166,7 +165,7 @@ def await_run(board: Board, parsed: Parsed, paths: JobPaths, name: str, fresh: b
             return run
         if watch.silent_secs > stall_secs:
             end_stalled(f"{name}: no chief has begun a run for {watch.silent_secs:.0f} s (--stall-secs)")
-        time.sleep(POLL_SECS)
+        time.sleep(board.look_secs)
 
 
 def _can_be_joined(run: Run, watch: Watch, fresh: bool) -> bool:
@@ -218,7 +217,7 @@ def _explain(error: tf.errors.OpError, board: Board, run: Run, name: str) -> Any
         news = board.read_run()
         if news and news.attempt == run.attempt and news.is_over:
             end_with(news, name)
-        time.sleep(POLL_SECS)
+        time.sleep(board.look_secs)
     if isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)):
         end_stalled(f"{name}: {' '.join(str(error).split())[:300]}")
     raise error

@@ -154,11 +154,13 @@ def key_as_text(reader: Reader, name: str) -> Column:
 def finish_signatures(export: str) -> dict[str, tuple[str, ...]]:
     """Give the other ways in their short names, and say that a request may leave the key out; signatures -> inputs.
 
+    The export is one that is being made, on this machine.
+
     Estimator calls them `examples:serving_default`. TensorFlow Serving takes the inputs that a SignatureDef has
     defaults for as optional; `tf.saved_model.load` does not (TODO b/205015292 in its load_v1_in_v2.py).
     """
     path = f"{export}/saved_model.pb"
-    with tf.io.gfile.GFile(path, "rb") as file:
+    with open(path, "rb") as file:
         model = saved_model_pb2.SavedModel.FromString(file.read())
     ours = {f"{SCOPE}/{KEYS}:0", f"{SCOPE}/{KEYS_BESIDE}:0"}
     for graph in model.meta_graphs:
@@ -169,9 +171,8 @@ def finish_signatures(export: str) -> dict[str, tuple[str, ...]]:
         for signature in signatures.values():
             if KEY in signature.inputs and signature.inputs[KEY].name in ours:
                 signature.defaults[KEY].CopyFrom(tf.make_tensor_proto([], tf.string, [0]))
-    with tf.io.gfile.GFile(f"{path}.unfinished", "wb") as file:
+    with open(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
-    tf.io.gfile.rename(f"{path}.unfinished", path, overwrite=True)
     return {name: tuple(each.inputs) for graph in model.meta_graphs for name, each in graph.signature_def.items()}
 
 

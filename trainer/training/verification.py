@@ -19,7 +19,7 @@ from trainer.job.environment import helper_environ
 from trainer.job.errors import VerificationFailed
 from trainer.job.serving import KEY, SPEC_FILE, Output, ServingSpec
 from trainer.training.handouts import csv_line, encode_example, from_json, is_text, keys_of, rows_of, to_json
-from trainer.training.records import put_json, read_json
+from trainer.training.records import local_copy, put_json, read_json
 from trainer.training.signatures import CSV, EXAMPLES, has_csv, has_examples
 
 LOG = logging.getLogger("trainer")
@@ -65,15 +65,22 @@ def _has_passed(export: str) -> bool:
 
 def verify(export: str) -> dict[str, Any]:
     """Load one SavedModel, send its rows to each signature and compare; the record that becomes verification.json."""
+    with local_copy(export) as here:
+        record = _compared(export, here)
+    put_json(f"{export}/{RESULT_FILE}", record)
+    return record
+
+
+def _compared(export: str, here: str) -> dict[str, Any]:
     import tensorflow as tf
 
-    rows = read_json(f"{export}/assets.extra/{ROWS_FILE}")
+    rows = read_json(f"{here}/assets.extra/{ROWS_FILE}")
     if rows is None:
         raise VerificationFailed(f"{export} has no assets.extra/{ROWS_FILE}")
     if rows["request"] is None:
-        return _put(export, {"passed": None, "why": "what this module's own receiver takes is not known"})
-    spec = read_json(f"{export}/assets.extra/{SPEC_FILE}")
-    signatures = dict(tf.saved_model.load(export).signatures)
+        return {"passed": None, "why": "what this module's own receiver takes is not known"}
+    spec = read_json(f"{here}/assets.extra/{SPEC_FILE}")
+    signatures = dict(tf.saved_model.load(here).signatures)
     known, differences, problems = Rows(rows, spec and ServingSpec.from_json(spec)), {}, {}
     for name in known.expected(_inputs(signatures[SIGNATURE])):
         try:
@@ -83,19 +90,16 @@ def verify(export: str) -> dict[str, Any]:
         except KeyError as error:
             problems[name] = f"takes {error.args[0]}, which is not known" if name in signatures else "it is missing"
     passed = not problems and all(each <= 1.0 for found in differences.values() for each in found.values())
-    return _put(
-        export,
-        {
-            "passed": passed,
-            "signatures": list(differences),
-            "not_checked": sorted(set(signatures) - set(differences) - set(problems)),
-            "rows": known.count,
-            "tolerance": TOLERANCE,
-            "difference_in_tolerances": differences,
-            "problems": problems,
-            "tensorflow": tf.__version__,
-        },
-    )
+    return {
+        "passed": passed,
+        "signatures": list(differences),
+        "not_checked": sorted(set(signatures) - set(differences) - set(problems)),
+        "rows": known.count,
+        "tolerance": TOLERANCE,
+        "difference_in_tolerances": differences,
+        "problems": problems,
+        "tensorflow": tf.__version__,
+    }
 
 
 class Rows:
@@ -175,11 +179,6 @@ def _about_classes(output: Output, outputs: Mapping[str, Any]) -> dict[str, floa
         str(output.class_output): difference(None if chosen is None else chosen[whole], best),
         str(output.classes_output): difference(classes, every),
     }
-
-
-def _put(export: str, record: dict[str, Any]) -> dict[str, Any]:
-    put_json(f"{export}/{RESULT_FILE}", record)
-    return record
 
 
 def difference(served: Any, predicted: list[Any]) -> float:

@@ -109,6 +109,14 @@ class Gcs:
         with self._client() as client:
             return {blob.name: blob.download_as_bytes() for blob in client.list_blobs(bucket)}
 
+    def mirror(self, bucket: str, folder: pathlib.Path) -> pathlib.Path:
+        """Write all objects of a bucket into a folder, to be looked at as a local one; the folder."""
+        for name, content in self.content(bucket).items():
+            if not name.endswith("/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+        return folder
+
     def _client(self) -> Any:
         os.environ["DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"] = "true"  # else it asks for the bucket in between
         from google.auth.credentials import AnonymousCredentials

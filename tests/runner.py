@@ -241,6 +241,14 @@ def assert_same_weights(one: pathlib.Path, other: pathlib.Path, step: int, atol:
         np.testing.assert_allclose(value, right[name], rtol=0, atol=atol, err_msg=name)
 
 
+def assert_equal_weights(one: pathlib.Path, other: pathlib.Path, step: int) -> None:
+    """Compare two jobs at a step to the last bit: variables, optimizer slots and all."""
+    left, right = weights(one, step), weights(other, step)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert value.tobytes() == right[name].tobytes(), name
+
+
 def assert_finished(job_dir: pathlib.Path, step: int) -> dict[str, Any]:
     """Insist that a job is whole: its last step, an evaluation of it, verified exports, no leftovers; its result."""
     result = read_json(job_dir / "result.json")

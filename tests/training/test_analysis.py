@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -121,15 +122,15 @@ def test_a_pass_that_was_killed_leaves_nothing_that_counts(
     if again:
         assets(by_analyzers, training_set(files, paths))
         Path(files[0]).write_text("count,word,size,other\n7,c,8,x\n")
-    rename, writes = tf.io.gfile.rename, itertools.count()
+    replace, writes = os.replace, itertools.count()
 
     def killed(*arguments: Any, **more: Any) -> None:
         if next(writes) == write:
             raise Killed
-        rename(*arguments, **more)
+        replace(*arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tf.io.gfile, "rename", killed)
+        patch.setattr(os, "replace", killed)
         if write < 6:
             with pytest.raises(Killed):
                 assets(by_analyzers, training_set(files, paths))

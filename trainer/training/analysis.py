@@ -17,14 +17,16 @@ import inspect
 import json
 import logging
 import os
+import pathlib
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from trainer.cloud.storage import is_remote
 from trainer.job.columns import Column
+from trainer.job.environment import scratch_folder
 from trainer.job.errors import DataError, JobDirError, ModelError
 from trainer.job.paths import JobPaths
 from trainer.training.analyzers import Analyzer, Result, TermCounts, is_line, term_text
@@ -32,7 +34,7 @@ from trainer.training.code_digest import code_digest
 from trainer.training.failures import user_code
 from trainer.training.passes import column_batches, with_progress
 from trainer.training.reader import Reader
-from trainer.training.records import put_json, put_text, read_json
+from trainer.training.records import put_json, put_text, read_bytes, read_json
 from trainer.training.training_data import TrainingData, tally
 
 LOG = logging.getLogger("trainer")
@@ -95,13 +97,13 @@ def find_assets(module: types.ModuleType, columns: Mapping[str, Column], trainin
     asked = [{name: column.to_json() for name, column in sorted(columns.items())}, code_digest(analyze)]
     record = _settled(ANALYSIS, asked, training, compute)
     _remove_others(training, record["results"])
-    return {name: _asset(training.paths, name) for name in record["results"]}
+    return _at_hand(training.paths, record["results"])
 
 
 def find_classes(column: str, training: TrainingSet, name: str = CLASSES) -> str:
     """The path of the sorted list of labels in a text column of the training files. Raises DataError."""
     count_classes(column, Column("string"), training, name)
-    return _asset(training.paths, name)
+    return _at_hand(training.paths, [name])[name]
 
 
 def count_classes(column: str, kind: Column, training: TrainingSet, name: str = CLASSES) -> dict[str, int]:
@@ -138,14 +140,20 @@ def class_counts(paths: JobPaths, name: str = CLASSES) -> dict[str, int]:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of an asset. Those of numbers (moments, quantiles, a range) are read with `float(line)`."""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return str(file.read().decode("utf-8")).split("\n")[:-1]
+    """The lines of an asset. Those of numbers (moments, quantiles, a range) are read with `float(line)`.
+
+    Raises JobDirError where it is gone.
+    """
+    content = read_bytes(path)
+    if content is None:
+        raise JobDirError(f"{path} is missing: put it back, or start anew with --fresh.")
+    return content.decode("utf-8").split("\n")[:-1]
 
 
 def write_lines(paths: JobPaths, name: str, lines: Sequence[str]) -> str:
     """Write an asset, whole or not at all, and return its path."""
-    tf.io.gfile.makedirs(paths.assets)
+    if not is_remote(paths.assets):
+        os.makedirs(paths.assets, exist_ok=True)
     path = _asset(paths, name)
     put_text(path, _text(lines))
     return path
@@ -190,10 +198,8 @@ def _remove_others(training: TrainingSet, names: Collection[str]) -> None:
 
 
 def _digest(path: str) -> str:
-    if not tf.io.gfile.exists(path):
-        return ""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+    content = read_bytes(path)
+    return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _text(lines: Sequence[str]) -> str:
@@ -201,8 +207,21 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _asset(paths: JobPaths, name: str) -> str:
-    path = f"{paths.assets}/{name}.txt"
-    return path if is_remote(path) else os.path.abspath(path)
+    return f"{paths.assets}/{name}.txt"
+
+
+def _at_hand(paths: JobPaths, names: Iterable[str]) -> dict[str, str]:
+    """Name -> path of assets on this machine: a module opens them by whatever means it likes.
+
+    The copy of a bucket's are in a folder of the same name, by which `fingerprint` knows an asset.
+    """
+    if not is_remote(paths.assets):
+        return {name: os.path.abspath(_asset(paths, name)) for name in names}
+    folder = pathlib.Path(scratch_folder("job"), pathlib.PurePosixPath(paths.assets).name)
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.txt").write_bytes(read_bytes(_asset(paths, name)) or b"")
+    return {name: str(folder / f"{name}.txt") for name in names}
 
 
 def _record(paths: JobPaths, name: str) -> str:

@@ -33,7 +33,7 @@ def put_json_as_holder(path: str, value: Any) -> None:
 
 def read_json(path: str) -> Any:
     """The content of a JSON file; None where there is none. Raises JobDirError for one that is damaged."""
-    content = _read(path)
+    content = read_bytes(path)
     try:
         return None if content is None else json.loads(content)
     except ValueError as error:
@@ -43,7 +43,7 @@ def read_json(path: str) -> Any:
 def read_evaluations(path: str) -> dict[int, dict[str, float]]:
     """Global step -> metrics, of all evaluations so far, in the order of their steps. Raises JobDirError."""
     try:
-        lines = [json.loads(line) for line in (_read(path) or b"").decode().splitlines()]
+        lines = [json.loads(line) for line in (read_bytes(path) or b"").decode().splitlines()]
         return {line.pop("global_step"): line for line in sorted(lines, key=lambda line: line["global_step"])}
     except (ValueError, KeyError, TypeError) as error:
         raise JobDirError(
@@ -141,7 +141,8 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _read(path: str) -> bytes | None:
+def read_bytes(path: str) -> bytes | None:
+    """The content of a small file; None where there is none."""
     if is_remote(path):
         return _bucket_files().read(path)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import socket
@@ -66,6 +67,42 @@ def test_a_file_goes_up_and_comes_down(gcs: Gcs, bucket: str, hello: str, tmp_pa
 def test_the_same_file_again_is_left_as_it_is(gcs: Gcs, bucket: str, hello: str) -> None:
     url = f"gs://{bucket}/x"
     assert [storage.upload(hello, url).created for _ in range(2)] == [True, False]
+    assert len([each for each in gcs.log if each.method == "POST"]) == 1, "it was sent again"
+
+
+def test_who_may_only_write_sends_it_again(gcs: Gcs, bucket: str, hello: str) -> None:
+    gcs.faults(Fault("GET /storage", 403))
+    assert storage.upload(hello, f"gs://{bucket}/x").created
+    gcs.state.reset()
+    assert gcs.content(bucket) == {"x": b"hello"}
+
+
+@pytest.mark.parametrize("size", [0, 5, LARGE_BYTES])
+def test_what_is_put_takes_the_place_of_what_was_there(gcs: Gcs, bucket: str, size: int) -> None:
+    content = os.urandom(size)
+    gcs.put(bucket, {"x": b"old"})
+    gcs.state.reset()
+    storage.put(f"gs://{bucket}/x", io.BytesIO(content))
+    assert len(gcs.log) == (1 if size < LARGE_BYTES else 2)
+    assert gcs.content(bucket) == {"x": content}
+
+
+@pytest.mark.parametrize("size", [5, LARGE_BYTES])
+@pytest.mark.parametrize("action", [408, 429, 500, 503, "reset", "drop", "truncate"])
+def test_what_is_put_is_put_again_after_a_failure(gcs: Gcs, bucket: str, action: int | str, size: int) -> None:
+    content = os.urandom(size)
+    gcs.faults(Fault("POST /upload|PUT /upload", action, times=2))
+    storage.put(f"gs://{bucket}/x", io.BytesIO(content))
+    assert gcs.content(bucket) == {"x": content}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_cannot_be_put_leaves_what_was_there(gcs: Gcs, bucket: str) -> None:
+    gcs.put(bucket, {"x": b"old"})
+    gcs.faults(Fault("POST /upload", 503))
+    error = failing(lambda: storage.put(f"gs://{bucket}/x", io.BytesIO(b"new"), patience=0.5))
+    assert isinstance(error, StorageFailed)
+    assert gcs.content(bucket) == {"x": b"old"}
 
 
 def test_another_file_under_the_name_is_an_error(gcs: Gcs, bucket: str, hello: str) -> None:
@@ -195,7 +232,8 @@ def test_a_refusal_names_what_to_ask_for(
         f"gs://{bucket}/x: access denied; ask for {permission} on gs://{bucket}, which the role Storage Object Admin "
         f"(roles/storage.objectAdmin) has ({said.rstrip('.')})."
     )
-    assert len(gcs.log) == 1, "a refusal is not tried again"
+    asked = [(each.method, each.path) for each in gcs.log]
+    assert len(set(asked)) == len(asked), "a refusal is not tried again"
 
 
 def test_who_may_not_look_at_the_bucket_does_not_learn_where_it_is(gcs: Gcs, bucket: str) -> None:

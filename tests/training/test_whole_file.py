@@ -8,12 +8,12 @@ import pathlib
 import pytest
 
 from trainer.job.errors import UsageError
-from trainer.training.whole_file import WholeFile, put_whole
+from trainer.training.whole_file import open_whole, put_whole
 
 
 def test_it_appears_whole(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "new folder" / 'a "b".txt'
-    file = WholeFile(str(path))
+    file = open_whole(str(path))
     file.write(b"one ")
     file.write(b"two")
     assert not path.exists()
@@ -30,17 +30,17 @@ def test_what_a_kill_left_is_written_over(tmp_path: pathlib.Path) -> None:
 
 
 def test_discard_leaves_nothing(tmp_path: pathlib.Path) -> None:
-    file = WholeFile(str(tmp_path / "x"))
+    file = open_whole(str(tmp_path / "x"))
     file.write(b"half")
     file.discard()
     assert os.listdir(tmp_path) == []
 
 
 def test_a_second_writer_is_refused_and_does_no_harm(tmp_path: pathlib.Path) -> None:
-    first = WholeFile(str(tmp_path / "x"))
+    first = open_whole(str(tmp_path / "x"))
     first.write(b"first")
     with pytest.raises(UsageError, match=r"another process is writing .*x: wait for it"):
-        WholeFile(str(tmp_path / "x"))
+        open_whole(str(tmp_path / "x"))
     first.finish()
     assert (tmp_path / "x").read_bytes() == b"first"
     put_whole(str(tmp_path / "x"), b"second")

@@ -58,6 +58,22 @@ def refusal(code: int, said: str, url: str, permission: str) -> TrainerError:
     return StorageFailed(f"{url}: Cloud Storage answers {code} ({said}); try again later.")
 
 
+def of_tensorflow(said: str, url: str, permission: str, attempt: str = "no more was said") -> TrainerError | None:
+    """The error for what TensorFlow's file system says; None where it is not about an answer or the network.
+
+    Args:
+      attempt: what is told where the server gave no reason.
+    """
+    code = re.search(r"HTTP response code (\d+)", said)
+    message = re.search(r'"message":\s*"((?:[^"\\]|\\.)*)"', said)
+    network = re.search(r"libcurl code \d+ meaning '(.*?)', error details: (.*)", said)
+    if code:
+        return refusal(int(code[1]), (message[1] if message else attempt).rstrip(". "), url, permission)
+    if network:
+        return StorageFailed(unreachable(url, (network[2].partition(" when ")[0] or network[1]).rstrip(". ")))
+    return None
+
+
 def message_of(error: Any) -> str:
     """What the server said, without the request around it."""
     try:

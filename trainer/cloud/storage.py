@@ -20,10 +20,10 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from trainer.cloud.refusals import in_words, message_of, unreachable
-from trainer.job.errors import StorageFailed, UsageError
+from trainer.cloud.refusals import in_words, message_of, of_tensorflow, unreachable
+from trainer.job.errors import StorageFailed, TrainerError, UsageError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -35,6 +35,7 @@ LAST_ATTEMPT_SECS = 8.0
 SLOWEST_BYTES_PER_SEC = 200_000
 CONNECT_AND_READ_SECS = (4.0, 8.0)
 BLOCK_BYTES = 1 << 20
+PART_BYTES = 32 << 20  # of what is larger than 8 MiB: so much is held in memory, and each part is a request
 Result = TypeVar("Result")
 
 
@@ -90,6 +91,8 @@ def crc32c_of(path: str) -> str:
 def upload(path: str, url: str) -> Uploaded:
     """Put a file under a name that stands for its content; one that is there already, the same, is left as it is.
 
+    It is looked for first: what a job was staged with before is not sent again.
+
     Raises:
       UsageError: the bucket does not exist, or nobody or somebody without the permission asks.
       StorageFailed: no answer, damage on the way, or other content under this name.
@@ -98,12 +101,16 @@ def upload(path: str, url: str) -> Uploaded:
     size, crc32c = os.path.getsize(path), crc32c_of(path)
 
     def send(client: Client) -> tuple[bool, str | None]:
-        from google.api_core.exceptions import PreconditionFailed
+        from google.api_core.exceptions import Forbidden, PreconditionFailed
 
+        with contextlib.suppress(Forbidden):  # who may only write has it sent again
+            there = client.bucket(bucket).get_blob(name, **patiently())
+            if there is not None:
+                return False, there.crc32c
         blob = client.bucket(bucket).blob(name)
         try:
             blob.upload_from_filename(path, if_generation_match=0, checksum="crc32c", **patiently())
-        except PreconditionFailed:  # it was there, or the answer to our own upload was lost on its way
+        except PreconditionFailed:  # another was faster, or the answer to our own upload was lost on its way
             blob.reload(**patiently())
             return False, blob.crc32c
         return True, blob.crc32c
@@ -113,6 +120,26 @@ def upload(path: str, url: str) -> Uploaded:
         what = "arrived damaged" if created else "is there already with other content"
         raise StorageFailed(f"{url} {what} (crc32c {found}, of {path} {crc32c}): remove that object, then try again.")
     return Uploaded(url, size, crc32c, created)
+
+
+def put(url: str, content: IO[bytes], patience: float = RETRY_SECS) -> None:
+    """Write an object in place of whatever has its name: it is there whole, or as it was before.
+
+    Args:
+      content: is read from its beginning; it may be written again after a failure.
+
+    Raises:
+      UsageError: the bucket does not exist, or nobody or somebody without the permission asks.
+      StorageFailed: no answer, or damage on the way.
+    """
+    size = content.seek(0, os.SEEK_END)
+
+    def send(client: Client) -> None:
+        blob = blob_of(client, url)
+        blob.chunk_size = PART_BYTES
+        blob.upload_from_file(content, rewind=True, size=size, checksum="crc32c", **patiently(patience))
+
+    ask(url, "storage.objects.create", send, size, patience)
 
 
 def download(url: str, path: str) -> None:
@@ -247,6 +274,12 @@ def bucket_location(bucket: str) -> str | None:
         return location and location.lower()
 
     return ask(f"gs://{bucket}", "storage.buckets.get", look)
+
+
+def failure_in(said: str) -> TrainerError | None:
+    """The error that a message of TensorFlow's tells of an object; None where it is about something else."""
+    url = re.search(r"gs://[^\n'\"]+", said)
+    return of_tensorflow(said, url[0].strip(), "storage.objects.get") if url else None
 
 
 def blob_of(client: Client, url: str, generation: int | None = None) -> Blob:

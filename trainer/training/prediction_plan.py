@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import os
+import pathlib
 import posixpath
 import re
 import uuid
@@ -15,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud import storage
 from trainer.job.errors import UsageError
 from trainer.job.prediction import Prediction
 from trainer.job.serving import SPEC_FILE
@@ -85,7 +88,7 @@ def make_plan(settings: Prediction) -> Plan:
     _refuse_twins(shards)
     _refuse_inputs_inside(shards, output)
     index, count = settings.part
-    there = {f"{folder.rstrip('/')}/{name}" for folder, _, names in tf.io.gfile.walk(output) for name in names}
+    there = _files_below(output)
     return Plan(
         len(shards),
         tuple(shards[index - 1 :: count]),
@@ -121,27 +124,41 @@ def refuse_other_run(output: str, record: Mapping[str, Any], plan: Plan) -> None
 
 def put_record(output: str, record: Mapping[str, Any]) -> None:
     """Write predictions.json in one step. Several machines may do so at once, all the same."""
-    path = f"{output.rstrip('/')}/{RECORD_FILE}"
     if read_record(output) == record:
         return
-    tf.io.gfile.makedirs(output)
+    path, content = _record_path(output), json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n"
+    if storage.is_remote(path):
+        storage.put(path, io.BytesIO(content), storage.TRAINING_SECS)
+        return
+    os.makedirs(output, exist_ok=True)
     unfinished = f"{path}.{uuid.uuid4().hex}.unfinished"
-    with tf.io.gfile.GFile(unfinished, "wb") as file:
-        file.write(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
+    pathlib.Path(unfinished).write_bytes(content)
+    os.replace(unfinished, path)
 
 
 def read_record(output: str) -> Any:
     """What made the predictions of a folder; None where nobody has said so, or not so that it can be read."""
-    path = f"{output.rstrip('/')}/{RECORD_FILE}"
-    if not tf.io.gfile.exists(path):
+    content = _content(_record_path(output))
+    try:
+        record = json.loads(content) if content is not None else None
+    except ValueError:
         return None
-    with tf.io.gfile.GFile(path, "rb") as file:
-        try:
-            record = json.loads(file.read())
-        except ValueError:
-            return None
     return record if isinstance(record, dict) else None
+
+
+def _record_path(output: str) -> str:
+    return f"{output.rstrip('/')}/{RECORD_FILE}"
+
+
+def _content(path: str) -> bytes | None:
+    """Of a small file, as it is now: TensorFlow remembers for seconds how long an object was."""
+    if storage.is_remote(path):
+        found = storage.read_version(path, storage.TRAINING_SECS)
+        return found[0] if found else None
+    try:
+        return pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -158,6 +175,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if before != value:
             found.append(f"{flags[name]} was {_said(before)}, is {_said(value)}")
     return found
+
+
+def _files_below(folder: str) -> set[str]:
+    """The paths of all files; in a bucket by its list, which has a thousand names a page."""
+    if storage.is_remote(folder):
+        return {each.url for each in storage.objects_below(f"{folder}/", storage.TRAINING_SECS)}
+    return {f"{below.rstrip('/')}/{name}" for below, _, names in os.walk(folder) for name in names}
 
 
 def _said(value: Any) -> str:

@@ -17,7 +17,7 @@ from trainer.training.prediction_input import Batch, Source
 from trainer.training.prediction_plan import Shard
 from trainer.training.prediction_rows import Outputs, Table, texts_of
 from trainer.training.reader import Row
-from trainer.training.whole_file import WholeFile, put_whole
+from trainer.training.whole_file import WholeFile, open_whole, put_whole
 
 LOG = logging.getLogger("trainer")
 WAITING = 4  # batches on their way: enough to keep both sides busy, and memory flat
@@ -82,7 +82,7 @@ class ShardWriter:
         return DataError(f"{self._shards[file].path} was changed while it was read: start again when it is at rest.")
 
     def _begin(self) -> None:
-        self._file = WholeFile(self._shards[self.finished].output)
+        self._file = open_whole(self._shards[self.finished].output)
         self._table, self._has_head = self._make_table(), False
         self._read = self._left_out = 0
 

@@ -1,64 +1,98 @@
-"""A file that appears under its name when it is whole: written as NAME.unfinished, synced, renamed."""
+"""A file that appears under its name when it is whole, on a disk or in Cloud Storage."""
 
 from __future__ import annotations
 
+import abc
 import errno
 import fcntl
 import os
+import tempfile
 from typing import BinaryIO
 
-import tensorflow as tf
-
+from trainer.cloud import storage
 from trainer.job.errors import UsageError
 
 UNFINISHED = ".unfinished"
+IN_MEMORY_BYTES = 8 << 20
 
 
-class WholeFile:
-    """Local or gs://. A kill leaves NAME.unfinished, which the next one of the same name writes over.
+class WholeFile(abc.ABC):
+    """Written from its beginning to its end; ended by `finish` or `discard`."""
 
-    Raises:
-      UsageError: another process is writing the same file.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path, self._unfinished = path, path + UNFINISHED
-        self._is_local = "://" not in path
-        tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")
-        self._file: BinaryIO = (
-            _open_alone(self._unfinished, path) if self._is_local else tf.io.gfile.GFile(self._unfinished, "wb")
-        )
-
+    @abc.abstractmethod
     def write(self, text: bytes) -> None:
         """Add to the end."""
-        self._file.write(text)
 
+    @abc.abstractmethod
     def finish(self) -> None:
-        """Let it appear, on the disk before under its name."""
-        self._file.flush()
-        if self._is_local:
-            os.fsync(self._file.fileno())
-            os.rename(self._unfinished, self._path)  # while the lock is held
-            _sync_folder(os.path.dirname(self._path) or ".")
-            self._file.close()
-            return
-        self._file.close()
-        tf.io.gfile.rename(self._unfinished, self._path, overwrite=True)
+        """Let it appear, in place of one that has its name. Raises UsageError, StorageFailed for a bucket's."""
 
+    @abc.abstractmethod
     def discard(self) -> None:
         """Leave nothing."""
-        if self._is_local:
-            os.remove(self._unfinished)
-        self._file.close()
-        if not self._is_local and tf.io.gfile.exists(self._unfinished):
-            tf.io.gfile.remove(self._unfinished)
+
+
+def open_whole(path: str) -> WholeFile:
+    """A file to be written, local or gs://. Raises UsageError where another process is writing the same local one."""
+    return StoredFile(path) if storage.is_remote(path) else LocalFile(path)
 
 
 def put_whole(path: str, text: bytes) -> None:
-    """Write a small file in one step."""
-    file = WholeFile(path)
+    """Write a small file in one step. Raises as `open_whole` and its `finish`."""
+    file = open_whole(path)
     file.write(text)
     file.finish()
+
+
+class LocalFile(WholeFile):
+    """Written as NAME.unfinished, synced, renamed. A kill leaves that, which the next one of the name writes over."""
+
+    def __init__(self, path: str) -> None:
+        """Raises UsageError where another process is writing it."""
+        self._path, self._unfinished = path, path + UNFINISHED
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        self._file = _open_alone(self._unfinished, path)
+
+    def write(self, text: bytes) -> None:
+        """See WholeFile."""
+        self._file.write(text)
+
+    def finish(self) -> None:
+        """See WholeFile; it is on the disk before it is under its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        os.rename(self._unfinished, self._path)  # while the lock is held
+        _sync_folder(os.path.dirname(self._path) or ".")
+        self._file.close()
+
+    def discard(self) -> None:
+        """See WholeFile."""
+        os.remove(self._unfinished)
+        self._file.close()
+
+
+class StoredFile(WholeFile):
+    """An object, which appears whole by itself: with its end it is sent, in one request where it is small.
+
+    Until then it is in memory, and where it is large in a local file without a name, which a kill takes along.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - `finish` and `discard` close it
+
+    def write(self, text: bytes) -> None:
+        """See WholeFile."""
+        self._file.write(text)
+
+    def finish(self) -> None:
+        """See WholeFile."""
+        storage.put(self._path, self._file, storage.TRAINING_SECS)
+        self._file.close()
+
+    def discard(self) -> None:
+        """See WholeFile."""
+        self._file.close()
 
 
 def _open_alone(unfinished: str, path: str) -> BinaryIO:

@@ -19,8 +19,10 @@ def run(argv: list[str], stop: StopRequest) -> int:
     """Predict what the flags describe. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     settings = parse_prediction(argv)
     from trainer import quiet  # what follows takes seconds: parsing and --help do without
+    from trainer.cloud.probing import places_of_prediction, prove
 
     quiet.set_up(settings.verbosity)
+    prove([each for each in places_of_prediction(settings) if each.is_remote])
     from trainer.training.prediction import predict
 
     return predict(settings, stop)

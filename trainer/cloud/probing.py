@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import queue
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trainer.cloud.refusals import LOGIN, refusal, unreachable
+from trainer.cloud.refusals import LOGIN, of_tensorflow, unreachable
 from trainer.cloud.storage import split
 from trainer.job.config import Job
 from trainer.job.environment import helper_environ
 from trainer.job.errors import StorageFailed, UsageError
 from trainer.job.paths import JobPaths
+from trainer.job.prediction import Prediction
+from trainer.job.reporting import Reporting
 
 MARK = ".trainer-check-"  # begins the names of what is made
 START_SECS = 60.0  # of a new process on a busy machine
@@ -50,11 +51,12 @@ PERMISSIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A folder that a job writes, or a file or pattern that it reads, and the flag that names it."""
+    """A folder that a job writes, or a file, pattern or folder that it reads, and the flag that names it."""
 
     flag: str
     url: str
     writes: bool
+    is_folder: bool = False  # of what is read
 
     @property
     def is_remote(self) -> bool:
@@ -76,6 +78,21 @@ def places_of(job: Job, paths: JobPaths) -> list[Place]:
             found.append(Place(flag, folder, writes=True))
     files = {"--train-files": job.data.train_files, "--eval-files": job.data.eval_files}
     return found + [place for flag, names in files.items() for place in places_to_read(flag, names)]
+
+
+def places_of_prediction(settings: Prediction) -> list[Place]:
+    """What a prediction's flags name."""
+    return [
+        Place("--export", str(settings.export), writes=False, is_folder=True),
+        *places_to_read("--files", settings.files),
+        Place("--output", str(settings.output), writes=True),
+    ]
+
+
+def places_of_report(settings: Reporting) -> list[Place]:
+    """What the flags of a report name; its page goes into the job directory where they name no other file."""
+    job_dir = Place("--job-dir", str(settings.job_dir), writes=settings.output is None, is_folder=True)
+    return [job_dir, *([Place("--output", settings.output, writes=True)] if settings.output else [])]
 
 
 def places_to_read(flag: str, names: Sequence[str]) -> list[Place]:
@@ -201,14 +218,9 @@ def _has_credentials() -> bool:
 
 def _in_words(place: Place, step: str, said: str) -> str:
     """The sentence for an error of TensorFlow's file system."""
-    code = re.search(r"HTTP response code (\d+)", said)
-    message = re.search(r'"message":\s*"((?:[^"\\]|\\.)*)"', said)
-    network = re.search(r"libcurl code \d+ meaning '(.*?)', error details: (.*)", said)
-    if code:
-        words = message[1] if message else f"to the attempt to {step} an object"
-        return str(refusal(int(code[1]), words.rstrip(". "), place.url, PERMISSIONS[step]))
-    if network:
-        return unreachable(place.url, (network[2].partition(" when ")[0] or network[1]).rstrip(". "))
+    error = of_tensorflow(said, place.url, PERMISSIONS[step], f"to the attempt to {step} an object")
+    if error is not None:
+        return str(error)
     return f"{place.url}: the attempt to {step} an object failed ({said.rstrip('. ')}); see to the bucket and the name."
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong while predictions are written, in the user's words."""
+"""What can go wrong with files while predictions are made, in the user's words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer.cloud.storage import failure_in
 from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, StorageFailed
 from trainer.training.explanations import DENIED, FULL
 from trainer.training.failures import in_words
@@ -16,10 +17,18 @@ NO_FOLDER = ("ot a directory", "File exists")
 
 @contextlib.contextmanager
 def output_explained(output: str) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a sentence. Raises StorageFailed."""
+    """Turn a full disk, a missing permission or a storage that is away into a sentence.
+
+    Raises:
+      StorageFailed: that is what happened.
+      UsageError: a bucket that could be used before cannot be any more.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
+        refused = failure_in(str(error))
+        if refused is not None:
+            raise refused from error
         sentence = _sentence(error, output)
         if sentence is None:
             raise

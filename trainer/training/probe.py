@@ -46,7 +46,7 @@ from tensorflow.python.lib.io import file_io  # noqa: E402
 def main(places: Sequence[Place]) -> int:
     """Use one place after the other; 1 where one cannot be used."""
     for number, place in enumerate(places):
-        steps = (_uses if place.writes else _looks)(place.url)
+        steps = _uses(place.url) if place.writes else _looks(place)
         for name, act in steps:
             said: dict[str, object] = {"place": number, "step": name}
             print(json.dumps(said), flush=True)
@@ -76,12 +76,16 @@ def _uses(folder: str) -> Steps:
         raise
 
 
-def _looks(pattern: str) -> Steps:
-    """What a job does with files that it reads. That there are none is said where they are opened."""
-    fixed = WILDCARDS.split(pattern)[0]
-    yield "list", functools.partial(_list, fixed.rpartition("/")[0])
-    if fixed == pattern:
-        yield "read", functools.partial(_read_if_there, pattern)
+def _looks(place: Place) -> Steps:
+    """What a job does with files that it reads. That there are none is said where they are opened.
+
+    Who may not read is told so of an object that is not there, too: of a folder or a pattern no file is known yet.
+    """
+    fixed = WILDCARDS.split(place.url)[0]
+    folder = (place.url if place.is_folder else fixed.rpartition("/")[0]).rstrip("/")
+    one_file = fixed == place.url and not place.is_folder
+    yield "list", functools.partial(_list, folder)
+    yield "read", functools.partial(_read_if_there, place.url if one_file else f"{folder}/{MARK}{uuid.uuid4().hex}")
 
 
 def _list(folder: str) -> None:

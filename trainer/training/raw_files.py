@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import tensorflow as tf
 
+from trainer.cloud.storage import failure_in
 from trainer.job.errors import DataError
 
 CHUNK_BYTES = 2**20
@@ -25,7 +26,12 @@ def is_gzip(path: str) -> bool:
 
 @contextlib.contextmanager
 def open_bytes(path: str) -> Iterator[BinaryIO]:
-    """A file's bytes, uncompressed. Raises DataError where it cannot be read, is damaged or cut off."""
+    """A file's bytes, uncompressed.
+
+    Raises:
+      DataError: it cannot be read, is damaged or cut off.
+      UsageError, StorageFailed: Cloud Storage does not give it.
+    """
     packed = is_gzip(path)
     with _readable(path), tf.io.gfile.GFile(path, "rb") as file:
         yield io.BufferedReader(_Unpacked(file), CHUNK_BYTES) if packed else file
@@ -57,6 +63,9 @@ def _readable(path: str) -> Iterator[None]:
     except zlib.error as error:
         raise DataError(f"{path} is a damaged gzip file ({error}): copy or write it again.") from error
     except tf.errors.OpError as error:
+        refused = failure_in(str(error))
+        if refused is not None:
+            raise refused from error
         raise DataError(f"{path} cannot be read: {error.message}.") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.cloud.storage import failure_in
 from trainer.job.errors import UsageError
 from trainer.job.serving import KEY, SPEC_FILE, ServingSpec
 
@@ -30,7 +31,12 @@ class ServedModel:
 
     @classmethod
     def load(cls, export: str) -> ServedModel:
-        """Load an export. Raises UsageError where the folder is none of ours, or is damaged."""
+        """Load an export.
+
+        Raises:
+          UsageError: the folder is none of ours, is damaged, or may not be read any more.
+          StorageFailed: Cloud Storage does not give it.
+        """
         path = export.rstrip("/")
         for name in (GRAPH_FILE, f"assets.extra/{SPEC_FILE}"):
             if not tf.io.gfile.exists(f"{path}/{name}"):
@@ -39,6 +45,9 @@ class ServedModel:
         try:
             model = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
+            refused = failure_in(str(error))
+            if refused is not None:
+                raise refused from error
             words = " ".join(str(error).split())[:200]
             raise UsageError(f"{export} cannot be loaded ({words}): it is damaged, take another export.") from error
         if SIGNATURE not in model.signatures:

@@ -19,8 +19,10 @@ def run(argv: list[str], stop: StopRequest) -> int:
     """Write the page that the flags describe. Raises TrainerError, HelpRequested or KeyboardInterrupt."""
     settings = parse_reporting(argv)
     from trainer import quiet  # what follows takes seconds: parsing and --help do without
+    from trainer.cloud.probing import places_of_report, prove
 
     quiet.set_up("info")
+    prove([each for each in places_of_report(settings) if each.is_remote])
     from trainer.training.html_report import write_report
 
     print(write_report(str(settings.job_dir), settings.output, settings.rows))

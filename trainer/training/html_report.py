@@ -35,7 +35,7 @@ def write_report(job_dir: str, output: str | None = None, rows: int = DEFAULT_RO
     """
     paths = paths_of(job_dir)
     path = output or paths.report
-    page = render(collect(paths, rows))
+    page = render(collect(paths, rows, proves=True))
     try:
         put_text(path, page)
     except (OSError, tf.errors.OpError) as error:

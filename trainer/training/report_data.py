@@ -6,15 +6,18 @@ elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud.probing import Place, places_to_read, prove
+from trainer.cloud.storage import failure_in
 from trainer.job.columns import Layout
-from trainer.job.errors import JobDirError, TrainerError
+from trainer.job.errors import DataError, JobDirError, TrainerError
 from trainer.job.manifest import unknown_settings
 from trainer.job.paths import JobPaths
 from trainer.job.reporting import DEFAULT_ROWS
@@ -85,51 +88,79 @@ def paths_of(job_dir: str) -> JobPaths:
     return JobPaths(job_dir, checkpoints and checkpoints.rstrip("/"), logs)
 
 
-def collect(paths: JobPaths, rows: int = DEFAULT_ROWS) -> ReportData:
-    """Read everything; run the best export over the first `rows` rows. Raises JobDirError for a damaged file."""
+def collect(paths: JobPaths, rows: int = DEFAULT_ROWS, proves: bool = False) -> ReportData:
+    """Read everything; run the best export over the first `rows` rows.
+
+    Args:
+      proves: try data and logs in buckets before they are read: TensorFlow waits minutes for one that is silent.
+
+    Raises:
+      JobDirError: a file is damaged.
+    """
     manifest = read_json(paths.manifest)
     exports = tuple(export for kind in KINDS if (export := _newest(paths, kind)))
     missing = [f"This version does not know the setting {name}." for name in unknown_settings(manifest)]
-    predictions, files = None, manifest["data"].get("eval") or manifest["data"].get("train") or []
-    sentence = _nothing_to_predict(manifest, exports, files)
-    if sentence is None:
-        try:
-            predictions = predict_rows(exports[0].path, [file["path"] for file in files], _layout(manifest), rows)
-        except (TrainerError, OSError, tf.errors.OpError) as error:
-            sentence = f"No predictions: {str(error) if isinstance(error, TrainerError) else in_words(error)}"
+    predictions, training = None, dict[str, list[Point]]()
+    with _missed("No curves of the training", missing):
+        moved = paths.log_dir or paths.checkpoint_dir
+        _prove([Place("--log-dir", moved, writes=False, is_folder=True)] if proves and moved else [])
+        training = read_scalars(paths.logs)
+    with _missed("No predictions", missing):
+        predictions = _predictions(manifest, exports, rows, proves)
     return ReportData(
         paths=paths,
         manifest=manifest,
         result=read_json(paths.result),
         evaluations=read_evaluations(paths.evaluations),
-        training=read_scalars(paths.logs),
+        training=training,
         exports=exports,
         best=read_json(paths.best),
         predicted_by=exports[0] if exports else None,
         predictions=predictions,
         held_out=bool(manifest["data"].get("eval")),
-        missing=(*missing, *([sentence] if sentence else [])),
+        missing=tuple(missing),
     )
 
 
-def _nothing_to_predict(
-    manifest: Mapping[str, Any], exports: Sequence[Export], files: Sequence[Mapping[str, Any]]
-) -> str | None:
-    """Why there are no predictions to show, if that is so."""
-    if "input_fn" in manifest["data"]:
-        return (
-            "No predictions: this module reads its data with its own input_fn, so there are no files whose rows could "
-            "be shown."
+@contextlib.contextmanager
+def _missed(what: str, missing: list[str]) -> Iterator[None]:
+    """Within this context, what keeps a file from being read becomes one of the sentences."""
+    try:
+        yield
+    except (TrainerError, OSError, tf.errors.OpError) as error:
+        told = error if isinstance(error, TrainerError) else failure_in(str(error))
+        missing.append(f"{what}: {told or in_words(error)}")
+
+
+def _predictions(manifest: Mapping[str, Any], exports: Sequence[Export], rows: int, proves: bool) -> Predictions:
+    """What the first export says of the evaluation files, or else of the training files. Raises what prevents it."""
+    data = manifest["data"]
+    if "input_fn" in data:
+        raise DataError(
+            "this module reads its data with its own input_fn, so there are no files whose rows could be shown."
         )
     if not exports:
-        return "No predictions: there is no export yet."
+        raise DataError("there is no export yet.")
+    side = "eval" if data.get("eval") else "train"
+    files = data.get(side) or []
+    paths = [file["path"] for file in files]
+    _prove(places_to_read(f"--{side}-files", paths) if proves else [])
     for file in files:
-        if not tf.io.gfile.exists(file["path"]):
-            here = "" if posixpath.isabs(file["path"]) or "://" in file["path"] else " (seen from the current folder)"
-            return f"No predictions: {file['path']} is not there any more{here}; put it back and make the report again."
-        if tf.io.gfile.stat(file["path"]).length != file["bytes"]:
-            return f"No predictions: {file['path']} has changed since the job read it, so they would not be the job's."
-    return None
+        _refuse_changed(file["path"], file["bytes"])
+    return predict_rows(exports[0].path, paths, _layout(manifest), rows)
+
+
+def _prove(places: Sequence[Place]) -> None:
+    prove([place for place in places if place.is_remote])
+
+
+def _refuse_changed(path: str, size: int) -> None:
+    """Raises DataError for a file that is not what the job has read."""
+    if not tf.io.gfile.exists(path):
+        here = "" if posixpath.isabs(path) or "://" in path else " (seen from the current folder)"
+        raise DataError(f"{path} is not there any more{here}; put it back and make the report again.")
+    if tf.io.gfile.stat(path).length != size:
+        raise DataError(f"{path} has changed since the job read it, so they would not be the job's.")
 
 
 def _newest(paths: JobPaths, kind: str) -> Export | None:

@@ -15,7 +15,7 @@ import pytest
 from tests.gcs_rig import Fault, Gcs
 from tests.runner import Running, flags, run, write_project
 from trainer.cloud.lease import LEASE_SECS
-from trainer.job.errors import JobDirError
+from trainer.job.errors import JobDirError, StorageFailed, TrainerError, UsageError
 
 SOON_SECS = 20.0
 ACCOUNT = "job@a-project.iam.gserviceaccount.com"
@@ -196,3 +196,37 @@ def test_of_two_jobs_in_one_place_one_trains(gcs: Gcs, tmp_path: pathlib.Path) -
             heir.kill()
     finally:
         first.kill()
+
+
+UPLOADS, MEDIA = "(POST|PUT) /upload.*(checkpoints|ckpt)", "GET /data/"
+GOES_AWAY = {
+    "saving": (Fault(UPLOADS, 503), StorageFailed, "answers 503"),
+    "saving is forbidden": (Fault(UPLOADS, 403, message=denied("storage.objects.create")), UsageError, "access denied"),
+    "reading": (Fault(MEDIA, 503), StorageFailed, f"{DATA}: Cloud Storage answers 503"),
+    "what is read is gone": (Fault(MEDIA, 404, message="No such object: data/train.csv"), UsageError, "no such object"),
+}
+
+
+@pytest.mark.parametrize(("fault", "error", "words"), GOES_AWAY.values(), ids=GOES_AWAY)
+def test_a_storage_that_goes_away_ends_the_job(
+    fault: Fault, error: type[TrainerError], words: str, gcs: Gcs, tmp_path: pathlib.Path
+) -> None:
+    """TensorFlow's session would begin again with the first weights, without a word, and for ever."""
+    write_project(tmp_path)
+    gcs.state.reset()
+    gcs.put("data", {"train.csv": (tmp_path / "train.csv").read_bytes()})
+    name = f"away-{time.monotonic_ns()}"
+    places = {"--job-dir": f"gs://jobs/{name}", "--train-files": DATA, "--train-steps": "1000000"}
+    job = Running(
+        tmp_path,
+        [*argv(places), "--cache=never", "--eval-every-steps=1000000", "--save-checkpoints-steps=200"],
+        env=gcs.tensorflow_environ(),
+    )
+    job.wait_for(r"^step [2-9]\d*/")
+    gcs.faults(dataclasses.replace(fault))
+    done = job.finish()
+    gcs.state.reset()
+    assert done.exit_code == error.exit_code, done.err
+    assert "Traceback" not in done.err
+    assert done.sentences[-1].startswith("trainer.task: gs://")
+    assert words in done.sentences[-1]

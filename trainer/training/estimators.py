@@ -29,6 +29,7 @@ from trainer.training.prepare import Plan
 from trainer.training.progress import ProgressHook, metrics_line
 from trainer.training.records import put_evaluation
 from trainer.training.serving import plan_serving, with_serving_outputs
+from trainer.training.sessions import without_recovery
 from trainer.training.stopping import StopRequest
 from trainer.training.strategies import build_strategy, in_cluster
 from trainer.training.tensorboard import show_evaluation
@@ -108,19 +109,20 @@ class Engine:
         `final`: whether training ends with it, whatever its step.
         """
         checkpoint = checkpoint or self.estimator.latest_checkpoint()
-        metrics = self.estimator.evaluate(
-            self.plan.inputs.eval_dataset,
-            self.plan.job.evaluation.eval_steps,
-            hooks=[AbandonEvaluationHook(stop)] if stop else None,
-            checkpoint_path=checkpoint,
-        )
-        final = final or bool(metrics["global_step"] >= self.plan.schedule.total_steps)
-        for exporter in self.exporters:
-            exporter.export(self.estimator, "", checkpoint, metrics, final)
+        with without_recovery():
+            metrics = self.estimator.evaluate(
+                self.plan.inputs.eval_dataset,
+                self.plan.job.evaluation.eval_steps,
+                hooks=[AbandonEvaluationHook(stop)] if stop else None,
+                checkpoint_path=checkpoint,
+            )
+            final = final or bool(metrics["global_step"] >= self.plan.schedule.total_steps)
+            for exporter in self.exporters:
+                exporter.export(self.estimator, "", checkpoint, metrics, final)
 
     def _train_plainly(self, stop: StopRequest) -> float | None:
         saver = self._saver(stop)
-        with closing(self._progress(saver)) as progress:
+        with closing(self._progress(saver)) as progress, without_recovery():
             tf.estimator.train_and_evaluate(
                 self.estimator,
                 tf.estimator.TrainSpec(
@@ -137,7 +139,8 @@ class Engine:
         hooks = [DistinctVariablesHook(), *hooks]
         estimator, total_steps = self.trainer or self.estimator, self.plan.schedule.total_steps
         if self.cluster is None or self.cluster.is_alone:
-            estimator.train(self._train_dataset, hooks, max_steps=total_steps)
+            with without_recovery():
+                estimator.train(self._train_dataset, hooks, max_steps=total_steps)
             return
         with in_cluster(self.cluster):
             tf.estimator.train_and_evaluate(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, DataError, StorageFailed, TrainingFailed
 from trainer.job.paths import JobPaths
-from trainer.training.failures import in_words
+from trainer.training.failures import in_words, storage_refusals
 from trainer.training.inputs import Inputs
 from trainer.training.labels import UNKNOWN_CLASS
 from trainer.training.reader import READ_ERRORS
@@ -22,9 +22,14 @@ DENIED = ("Permission denied", "Read-only file system", "Operation not permitted
 
 @contextlib.contextmanager
 def storage_explained(paths: JobPaths) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a sentence. Raises StorageFailed."""
+    """Turn a full disk, a missing permission or a bucket that does not answer into a sentence.
+
+    Raises:
+      StorageFailed, UsageError: that is what happened.
+    """
     try:
-        yield
+        with storage_refusals():
+            yield
     except (OSError, tf.errors.OpError) as error:
         sentence = _storage_sentence(error, paths)
         if sentence is None:

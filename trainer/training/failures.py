@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+from trainer.cloud.storage import failure_in
 from trainer.job.errors import ModelError, TrainerError
 
 LONGEST = 300  # characters: Keras puts whole call stacks and argument lists into some of its messages
@@ -34,6 +35,18 @@ def in_words(error: BaseException) -> str:
     if len(words) > LONGEST:
         words = words[: LONGEST - 4].rsplit(" ", 1)[0] + " ..."
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+@contextlib.contextmanager
+def storage_refusals() -> Iterator[None]:
+    """What TensorFlow says of Cloud Storage, in a sentence. Raises UsageError, StorageFailed."""
+    try:
+        yield
+    except Exception as error:
+        refused = failure_in(str(error))
+        if refused is None:
+            raise
+        raise refused from error
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.job.schedule import Schedule
+from trainer.training.failures import storage_refusals
 from trainer.training.stopping import StopRequest
 
 Timer = tf.compat.v1.train.SecondOrStepTimer
@@ -84,7 +85,8 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
 
     def _save_only(self, session: tf.compat.v1.Session, step: int) -> None:
         if step != self._saved_step:
-            self._get_saver().save(session, self._save_path, global_step=step, write_meta_graph=False)
+            with storage_refusals():  # a parameter server's session would take one for the end of that
+                self._get_saver().save(session, self._save_path, global_step=step, write_meta_graph=False)
             self._saved_step = step
 
     def _tell_listeners(self, session: tf.compat.v1.Session, step: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 
 LEVELS = {"quiet": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
@@ -24,6 +25,13 @@ def set_up(verbosity: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", UserWarning)
+        threading.excepthook = _unless_raised_again
+
+
+def _unless_raised_again(failed: threading.ExceptHookArgs) -> None:
+    """Show what ended a thread, but for the one that writes event files: who flushes it next raises that error."""
+    if type(failed.thread).__name__ != "_EventLoggerThread":
+        threading.__excepthook__(failed)
 
 
 class BarLog(logging.Handler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -231,6 +232,15 @@ def test_a_kill_at_any_point_leaves_nothing_that_counts(
     exports.remove_unfinished()
     assert list(Path(paths.exports).glob("*/*")) == []
     assert step_of(exports.write("latest", estimator, checkpoints[0])) == 1.0
+
+
+def test_what_somebody_keeps_beside_exports_stays(inputs: FileInputs, trained: Trained, paths: JobPaths) -> None:
+    estimator, checkpoints = trained
+    whole = exports_of(paths, inputs).write("latest", estimator, checkpoints[0])
+    for name in ("my notes", "17", "temp-17", "18.unfinished"):
+        Path(paths.export("latest"), name).mkdir()
+    exports_of(paths, inputs).remove_unfinished()
+    assert sorted(os.listdir(paths.export("latest"))) == [Path(whole).name, "my notes"]
 
 
 def test_exports_of_one_second_have_names_of_their_own(

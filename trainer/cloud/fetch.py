@@ -59,7 +59,7 @@ def _download(url: str, folder: str) -> list[tuple[str, str]]:
 
 
 def _local_path(url: str, name: str, folder: str) -> str:
-    parts = name.split("/")
-    if not {"", ".", ".."}.isdisjoint(parts) or any("\\" in part or "\0" in part for part in parts):
+    path = storage.path_below(folder, name)
+    if path is None:
         raise UsageError(f"{url} holds {name!r}, which would be written outside of {folder}: remove it; {AGAIN}.")
-    return os.path.join(folder, *parts)
+    return path

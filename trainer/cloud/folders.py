@@ -12,8 +12,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from trainer.cloud.storage import TRAINING_SECS, Stored, ask, blob_of, crc32c_of, objects_below, patiently
-from trainer.job.errors import StorageFailed
+from trainer.cloud.storage import TRAINING_SECS, Stored, ask, blob_of, crc32c_of, objects_below, path_below, patiently
+from trainer.job.errors import StorageFailed, UsageError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -73,14 +73,15 @@ def copy_folder(source: str, url: str, last: str) -> None:
 def fetch_folder(url: str, path: str) -> None:
     """Download a folder; what arrives has the checksums of what is there. Raises UsageError, StorageFailed."""
     files = files_below(url)
-    for name in files:
-        os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+    paths = {name: _path_below(path, url, name) for name in files}
+    for local in paths.values():
+        os.makedirs(os.path.dirname(local), exist_ok=True)
 
     def get(client: Client) -> None:
         from google.cloud.storage import transfer_manager
 
         transfer_manager.download_many(
-            [(blob_of(client, each.url, each.generation), os.path.join(path, name)) for name, each in files.items()],
+            [(blob_of(client, each.url, each.generation), paths[name]) for name, each in files.items()],
             download_kwargs={"checksum": "crc32c", **patiently(TRAINING_SECS)},
             worker_type=transfer_manager.THREAD,
             max_workers=THREADS,
@@ -89,7 +90,7 @@ def fetch_folder(url: str, path: str) -> None:
 
     ask(url, "storage.objects.get", get, sum(each.size for each in files.values()), TRAINING_SECS)
     for name, each in files.items():
-        if (found := crc32c_of(os.path.join(path, name))) != each.crc32c:
+        if (found := crc32c_of(paths[name])) != each.crc32c:
             raise StorageFailed(f"{each.url} arrived damaged (crc32c {found}, there {each.crc32c}): try again.")
 
 
@@ -114,6 +115,13 @@ def remove_folder(url: str, last: str = "", parts: Collection[str] | None = None
 
 def _prefix(url: str) -> str:
     return url.rstrip("/") + "/"
+
+
+def _path_below(folder: str, url: str, name: str) -> str:
+    path = path_below(folder, name)
+    if path is None:
+        raise UsageError(f"{url} holds {name!r}, which would be written outside of {folder}: remove it.")
+    return path
 
 
 def _files_of(path: str) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,9 @@ long that another has taken its place cannot write over what that one wrote, how
 
 from __future__ import annotations
 
-from trainer.cloud.storage import TRAINING_SECS, put_version, read_version
+import io
+
+from trainer.cloud.storage import TRAINING_SECS, put, put_version, read_version
 from trainer.job.errors import JobDirError
 
 
@@ -25,7 +27,7 @@ class SmallFiles:
 
     def put(self, url: str, content: bytes) -> None:
         """Write one, whoever has written it before."""
-        put_version(url, content, None, TRAINING_SECS)
+        put(url, io.BytesIO(content), TRAINING_SECS)
 
     def put_as_holder(self, url: str, content: bytes) -> None:
         """Write one that others do not. Raises JobDirError where one has, since this process has seen it."""

@@ -2,9 +2,9 @@
 
 Credentials come from Google's default chain and nowhere else; with STORAGE_EMULATOR_HOST set none are needed. Every
 call ends: a name that does not resolve, a network that swallows packets and a metadata server that is not there would
-take minutes or for ever. `patience` is for how many seconds a request that fails is tried again: RETRY_SECS where a
-person waits, TRAINING_SECS in a job, which a storage that is away for a minute must not end. A large file gets so much
-longer as SLOWEST_BYTES_PER_SEC gives it.
+take minutes or for ever. `patience` is for how many seconds a request that fails is tried again: RETRY_SECS if nothing
+is said, as a person waits, TRAINING_SECS in a job, which a storage that is away for a minute must not end. A large
+file gets so much longer as SLOWEST_BYTES_PER_SEC gives it.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ def split(url: str) -> tuple[str, str]:
     return found["bucket"], found["name"] or ""
 
 
+def path_below(folder: str, name: str) -> str | None:
+    """The local path of an object's name below a folder; None for a name that would lead out of it."""
+    parts = name.split("/")
+    leads_out = not {"", ".", ".."}.isdisjoint(parts) or any("\\" in part or "\0" in part for part in parts)
+    return None if leads_out else os.path.join(folder, *parts)
+
+
 def join(prefix: str, *names: str) -> str:
     """The URL of something below a prefix."""
     return "/".join([prefix.rstrip("/"), *names])
@@ -122,7 +129,7 @@ def upload(path: str, url: str) -> Uploaded:
     return Uploaded(url, size, crc32c, created)
 
 
-def put(url: str, content: IO[bytes], patience: float = RETRY_SECS) -> None:
+def put(url: str, content: IO[bytes], patience: float | None = None) -> None:
     """Write an object in place of whatever has its name: it is there whole, or as it was before.
 
     Args:
@@ -178,7 +185,7 @@ def read_text(url: str) -> str:
         raise UsageError(f"{url} is not UTF-8 text (byte {error.start}): give a text file.") from None
 
 
-def read_version(url: str, patience: float = RETRY_SECS) -> tuple[bytes, int] | None:
+def read_version(url: str, patience: float | None = None) -> tuple[bytes, int] | None:
     """The content of a small object and its generation, which tells it from others of its name; None without one.
 
     Raises UsageError, StorageFailed.
@@ -199,10 +206,9 @@ def read_version(url: str, patience: float = RETRY_SECS) -> tuple[bytes, int] | 
     return ask(url, "storage.objects.get", read, patience=patience)
 
 
-def put_version(url: str, content: bytes, generation: int | None, patience: float = RETRY_SECS) -> int | None:
-    """Write a small object in place of one generation of it, 0 for none, or of whatever is there.
+def put_version(url: str, content: bytes, generation: int, patience: float | None = None) -> int | None:
+    """Write a small object in place of one generation of it, 0 for none; the new one's, None where another is there.
 
-    Returns the new one's generation; None where another than the one asked for is there.
     That other one may be our own, where the answer to the upload was lost on its way: read what it says.
     Raises UsageError, StorageFailed.
     """
@@ -244,7 +250,7 @@ def exists(url: str) -> bool:
     return ask(url, "storage.objects.get" if name else "storage.buckets.get", look)
 
 
-def objects_below(url: str, patience: float = RETRY_SECS) -> list[Stored]:
+def objects_below(url: str, patience: float | None = None) -> list[Stored]:
     """All objects whose names begin with this one. Raises UsageError, StorageFailed."""
     bucket, name = split(url)
     wanted = "items(name,size,crc32c,generation),nextPageToken"
@@ -294,10 +300,11 @@ def _known(client: Client, url: str) -> Blob:
     return blob
 
 
-def patiently(secs: float = RETRY_SECS) -> dict[str, Any]:
+def patiently(patience: float | None = None) -> dict[str, Any]:
     """How long one request may take, and for how long it is tried again: after 408, 429, 5xx and broken connections."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
+    secs = RETRY_SECS if patience is None else patience
     longest = max(3.0, secs / 10)
     retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=longest, multiplier=2.0).with_timeout(secs)
     return {"timeout": CONNECT_AND_READ_SECS, "retry": retry}
@@ -316,20 +323,20 @@ def _client(emulator: str | None) -> Client:
 
 
 def ask(
-    url: str, permission: str, question: Callable[[Client], Result], size: int = 0, patience: float = RETRY_SECS
+    url: str, permission: str, question: Callable[[Client], Result], size: int = 0, patience: float | None = None
 ) -> Result:
     """The answer to a question, or a sentence, by the deadline: the thread that asks may hang beyond any time-out."""
     answers: queue.SimpleQueue[tuple[Result | None, Exception | None]] = queue.SimpleQueue()
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
 
-    def ask() -> None:
+    def find() -> None:
         try:
             answers.put((question(_client(emulator)), None))
         except Exception as error:  # raised again below, in words
             answers.put((None, error))
 
-    threading.Thread(target=ask, name=f"storage: {url}", daemon=True).start()
-    secs = patience + LAST_ATTEMPT_SECS + size / SLOWEST_BYTES_PER_SEC
+    threading.Thread(target=find, name=f"storage: {url}", daemon=True).start()
+    secs = (RETRY_SECS if patience is None else patience) + LAST_ATTEMPT_SECS + size / SLOWEST_BYTES_PER_SEC
     try:
         answer, error = answers.get(timeout=secs)
     except queue.Empty:

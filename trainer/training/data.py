@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.cloud.probing import places_to_read, prove
+from trainer.cloud.storage import is_remote
 from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError, UsageError
@@ -221,4 +222,4 @@ def _module_files(module: types.ModuleType) -> dict[str, tuple[str, ...]]:
 
 
 def _from(folder: str, name: str) -> str:
-    return name if "://" in name else os.path.join(folder, name)
+    return name if is_remote(name) else os.path.join(folder, name)

@@ -46,7 +46,7 @@ VERIFICATION_ROWS = 64
 PARTS = {GRAPH_FILE, "fingerprint.pb", "variables", "assets", "assets.extra", RESULT_FILE, *HANDOUTS}
 WORK = "temp-export"  # no time, so a kill leaves nothing that counts as an export
 KINDS = ("latest", "best", "final")
-WHOLE = re.compile(rf"(?:{'|'.join(KINDS)})/(\d+)/{re.escape(GRAPH_FILE)}")
+LEFT_OVER = re.compile(r"temp-.*|.*\.unfinished|\d+")  # of ours; what else lies there is somebody's
 SMALLER = (
     "loss",
     "error",
@@ -142,11 +142,9 @@ class Exports:
 
     def remove_unfinished(self) -> None:
         """Remove what a kill in the middle of an export, or of the removal of one, left."""
-        whole = whole_exports(self._paths.exports)
-        for folder in map(self._paths.export, KINDS):
-            for name in _names(folder):
-                if f"{folder}/{name}" not in whole:
-                    remove_folder(f"{folder}/{name}")
+        for place, is_whole in _places(self._paths.exports).items():
+            if not is_whole and LEFT_OVER.fullmatch(place.rpartition("/")[2]):
+                remove_folder(f"{self._paths.exports}/{place}")
 
     def list(self, kind: str) -> list[str]:
         """The exports of a kind that are whole, the oldest first."""
@@ -197,23 +195,31 @@ def _work_folder(folder: str) -> Iterator[str]:
 
 def whole_exports(folder: str) -> list[str]:
     """The paths KIND/TIME below a folder of exports that are whole, the oldest first; in a bucket, by one listing."""
-    if is_remote(folder):
-        names = list(files_below(folder))
-    else:
-        places = [f"{kind}/{name}" for kind in KINDS for name in _names(f"{folder}/{kind}")]
-        names = [f"{place}/{GRAPH_FILE}" for place in places if os.path.exists(f"{folder}/{place}/{GRAPH_FILE}")]
-    found = [f"{folder}/{name.rpartition('/')[0]}" for name in names if WHOLE.fullmatch(name)]
+    found = [f"{folder}/{place}" for place, is_whole in _places(folder).items() if is_whole]
     return sorted(found, key=_time)
+
+
+def _places(folder: str) -> dict[str, bool]:
+    """KIND/NAME of each folder where exports are made, and whether it is a whole one."""
+    if is_remote(folder):
+        names = set(files_below(folder))
+        places = {"/".join(name.split("/")[:2]) for name in names if name.count("/") > 1}
+    else:
+        places = {f"{kind}/{name}" for kind in KINDS for name in _listed(f"{folder}/{kind}")}
+        names = {each for place in places if os.path.exists(f"{folder}/{(each := f'{place}/{GRAPH_FILE}')}")}
+    return {
+        place: place.rpartition("/")[2].isdigit() and f"{place}/{GRAPH_FILE}" in names
+        for place in sorted(places)
+        if place.partition("/")[0] in KINDS
+    }
 
 
 def _time(export: str) -> int:
     return int(export.rpartition("/")[2])
 
 
-def _names(folder: str) -> list[str]:
-    if is_remote(folder):
-        return sorted({name.partition("/")[0] for name in files_below(folder)})
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+def _listed(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 class JobExporter(tf.estimator.Exporter):

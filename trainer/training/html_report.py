@@ -38,7 +38,7 @@ def write_report(job_dir: str, output: str | None = None, rows: int = DEFAULT_RO
     page = render(collect(paths, rows, proves=True))
     try:
         put_text(path, page)
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         raise StorageFailed(
             f"{path} cannot be written ({in_words(error)}): name another file with --output."
         ) from error

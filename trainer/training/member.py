@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.job.errors import StorageFailed
+from trainer.job.errors import TrainerError
 from trainer.training.board import Board, Run
 from trainer.training.stopping import StopRequest, UnheardSignals
 
@@ -116,7 +116,7 @@ class Member:
             try:
                 self._put_beat()
                 run = self._board.read_run()
-            except (OSError, StorageFailed) as error:  # the storage is away for a moment: the main thread will say
+            except (OSError, TrainerError) as error:  # the storage is away for a moment: the main thread will say
                 LOG.debug("the board cannot be read: %s", error)
                 run = None
             for listener in self._listeners if run is not None else ():

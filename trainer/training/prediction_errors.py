@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from trainer.cloud.storage import failure_in
 from trainer.job.errors import DENIED_ERRNOS, FULL_ERRNOS, StorageFailed
 from trainer.training.explanations import DENIED, FULL
-from trainer.training.failures import in_words
+from trainer.training.failures import in_words, storage_refusals
 
 NO_FOLDER = ("ot a directory", "File exists")
 
@@ -24,11 +23,9 @@ def output_explained(output: str) -> Iterator[None]:
       UsageError: a bucket that could be used before cannot be any more.
     """
     try:
-        yield
+        with storage_refusals():
+            yield
     except (OSError, tf.errors.OpError) as error:
-        refused = failure_in(str(error))
-        if refused is not None:
-            raise refused from error
         sentence = _sentence(error, output)
         if sentence is None:
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -17,13 +16,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.cloud import storage
+from trainer.cloud import folders
+from trainer.cloud.storage import is_remote
 from trainer.job.errors import UsageError
 from trainer.job.prediction import Prediction
 from trainer.job.serving import SPEC_FILE
 from trainer.job.settings import settings_of, shown
 from trainer.training.files import describe_files, match_files
 from trainer.training.prediction_rows import TABLES
+from trainer.training.records import put_text, read_bytes
 
 RECORD_FILE = "predictions.json"
 FORMAT = 1
@@ -126,19 +127,19 @@ def put_record(output: str, record: Mapping[str, Any]) -> None:
     """Write predictions.json in one step. Several machines may do so at once, all the same."""
     if read_record(output) == record:
         return
-    path, content = _record_path(output), json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n"
-    if storage.is_remote(path):
-        storage.put(path, io.BytesIO(content), storage.TRAINING_SECS)
+    path, text = _record_path(output), json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    if is_remote(path):
+        put_text(path, text)
         return
     os.makedirs(output, exist_ok=True)
     unfinished = f"{path}.{uuid.uuid4().hex}.unfinished"
-    pathlib.Path(unfinished).write_bytes(content)
+    pathlib.Path(unfinished).write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
 
 
 def read_record(output: str) -> Any:
     """What made the predictions of a folder; None where nobody has said so, or not so that it can be read."""
-    content = _content(_record_path(output))
+    content = read_bytes(_record_path(output))
     try:
         record = json.loads(content) if content is not None else None
     except ValueError:
@@ -148,17 +149,6 @@ def read_record(output: str) -> Any:
 
 def _record_path(output: str) -> str:
     return f"{output.rstrip('/')}/{RECORD_FILE}"
-
-
-def _content(path: str) -> bytes | None:
-    """Of a small file, as it is now: TensorFlow remembers for seconds how long an object was."""
-    if storage.is_remote(path):
-        found = storage.read_version(path, storage.TRAINING_SECS)
-        return found[0] if found else None
-    try:
-        return pathlib.Path(path).read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -179,8 +169,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _files_below(folder: str) -> set[str]:
     """The paths of all files; in a bucket by its list, which has a thousand names a page."""
-    if storage.is_remote(folder):
-        return {each.url for each in storage.objects_below(f"{folder}/", storage.TRAINING_SECS)}
+    if is_remote(folder):
+        return {each.url for each in folders.files_below(folder).values()}
     return {f"{below.rstrip('/')}/{name}" for below, _, names in os.walk(folder) for name in names}
 
 
@@ -228,11 +218,11 @@ def _refuse_inputs_inside(shards: Sequence[Shard], output: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    return path.rstrip("/") if "://" in path else os.path.abspath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
 
 
 def _is_outdated(shard: Shard) -> bool:
-    if "://" in shard.path or "://" in shard.output:
+    if is_remote(shard.path) or is_remote(shard.output):
         return False  # clocks of two services tell nothing
     return os.stat(shard.path).st_mtime_ns > os.stat(shard.output).st_mtime_ns
 

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import tensorflow as tf
 
-from trainer.cloud.storage import failure_in
 from trainer.job.errors import DataError
+from trainer.training.failures import storage_refusals
 
 CHUNK_BYTES = 2**20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -55,7 +55,8 @@ def compression(files: tuple[str, ...]) -> Any:
 @contextlib.contextmanager
 def _readable(path: str) -> Iterator[None]:
     try:
-        yield
+        with storage_refusals():
+            yield
     except EOFError as error:
         raise DataError(
             f"{path} is cut off: the gzip file ends before its end mark; copy or write it again."
@@ -63,9 +64,6 @@ def _readable(path: str) -> Iterator[None]:
     except zlib.error as error:
         raise DataError(f"{path} is a damaged gzip file ({error}): copy or write it again.") from error
     except tf.errors.OpError as error:
-        refused = failure_in(str(error))
-        if refused is not None:
-            raise refused from error
         raise DataError(f"{path} cannot be read: {error.message}.") from error
 
 

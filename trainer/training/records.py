@@ -71,7 +71,7 @@ def put_text(path: str, text: str) -> None:
 def put_folder(source: str, target: str, last: str) -> None:
     """Copy a folder so that `target`, which is not there, appears whole or not at all: with `last`, in a bucket."""
     if is_remote(target):
-        (folders.copy_folder if is_remote(source) else folders.put_folder)(source, target, last)
+        copy_files(source, target, last)
         return
     unfinished = target.rstrip("/") + ".unfinished"
     remove_folder(unfinished)

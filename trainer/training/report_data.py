@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.cloud.probing import Place, places_to_read, prove
-from trainer.cloud.storage import failure_in
+from trainer.cloud.storage import failure_in, is_remote
 from trainer.job.columns import Layout
 from trainer.job.errors import DataError, JobDirError, TrainerError
 from trainer.job.manifest import unknown_settings
@@ -157,7 +157,7 @@ def _prove(places: Sequence[Place]) -> None:
 def _refuse_changed(path: str, size: int) -> None:
     """Raises DataError for a file that is not what the job has read."""
     if not tf.io.gfile.exists(path):
-        here = "" if posixpath.isabs(path) or "://" in path else " (seen from the current folder)"
+        here = "" if posixpath.isabs(path) or is_remote(path) else " (seen from the current folder)"
         raise DataError(f"{path} is not there any more{here}; put it back and make the report again.")
     if tf.io.gfile.stat(path).length != size:
         raise DataError(f"{path} has changed since the job read it, so they would not be the job's.")

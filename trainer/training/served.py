@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.cloud.storage import failure_in
 from trainer.job.errors import UsageError
 from trainer.job.serving import KEY, SPEC_FILE, ServingSpec
+from trainer.training.failures import storage_refusals
 
 SIGNATURE = "serving_default"
 GRAPH_FILE = "saved_model.pb"
@@ -43,11 +43,9 @@ class ServedModel:
                 raise UsageError(f"{export} is no export of this trainer, as it has no {name}: {WHERE}.")
         spec = _read_spec(export, f"{path}/assets.extra/{SPEC_FILE}")
         try:
-            model = tf.saved_model.load(path)
+            with storage_refusals():
+                model = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
-            refused = failure_in(str(error))
-            if refused is not None:
-                raise refused from error
             words = " ".join(str(error).split())[:200]
             raise UsageError(f"{export} cannot be loaded ({words}): it is damaged, take another export.") from error
         if SIGNATURE not in model.signatures:

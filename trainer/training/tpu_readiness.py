@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.cloud.storage import is_remote
 from trainer.job.config import Job
 from trainer.job.errors import ModelError
 from trainer.job.findings import Finding, Level, errors_of
@@ -84,7 +85,7 @@ def _far_away(job: Job, inputs: Inputs) -> Iterator[Finding]:
     places = {"--train-files": reader.files[:1] if reader else (), "--job-dir": (job.output.job_dir or "runs",)}
     for flag, paths in places.items():
         for path in paths:
-            if "://" not in path:
+            if not is_remote(path):
                 problem = f"{path} is on this machine, and --tpu={job.distribution.tpu} on another"
                 yield Finding("error", flag, problem, f"use gs://, or --tpu={LOCAL} on the TPU's own machine")
     with tf.Graph().as_default() as graph:

@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tests.runner import (
     PROGRESS,
@@ -150,15 +150,15 @@ def assert_like_undisturbed(folder: pathlib.Path, name: str) -> None:
     assert read_evaluations(folder / name) == read_evaluations(folder / "undisturbed")
 
 
-def main(argv: Sequence[str]) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+def command(name: str, about: str | None, run: Callable[[pathlib.Path, int, int, Say], None]) -> int:
+    """`python -m NAME --kills=20 --seed=0`: a line a kill, and exit code 1 at the first broken promise."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=about)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run_chaos(pathlib.Path(folder), asked.kills, asked.seed, lambda line: print(line, flush=True))
+            run(pathlib.Path(folder), asked.kills, asked.seed, lambda line: print(line, flush=True))
         except AssertionError as error:
             print(f"broken promise: {error}", file=sys.stderr)
             return 1
@@ -167,4 +167,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command("tests.chaos", __doc__, run_chaos))

@@ -7,23 +7,19 @@ promise. `tests/test_predict_kill.py` is the short version.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import random
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
 
+from tests.chaos import Say, command
 from tests.prediction_lab import COMMAND, lab, predictions, rows_of, run, write_csv
 from tests.runner import environ
 
 FILES, ROWS = 8, 2000
 MOST_KILLS_A_RUN = 4
 DEADLINE_SECS = 120.0
-
-Say = Callable[[str], None]
 
 
 def run_chaos(folder: pathlib.Path, kills: int, seed: int, say: Say) -> None:
@@ -107,21 +103,5 @@ def snapshot_of(path: pathlib.Path) -> tuple[int, int]:
     return path.stat().st_size, path.stat().st_mtime_ns
 
 
-def main(words: Sequence[str]) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.predict_chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(words)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run_chaos(pathlib.Path(folder), asked.kills, asked.seed, lambda line: print(line, flush=True))
-        except AssertionError as error:
-            print(f"broken promise: {error}", file=sys.stderr)
-            return 1
-    print(f"{asked.kills} kills, every promise kept")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command("tests.predict_chaos", __doc__, run_chaos))

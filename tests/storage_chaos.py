@@ -7,16 +7,13 @@ the last bit. `tests/test_storage_kill.py` is the short version.
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
 
-from tests.chaos import first_step
+from tests.chaos import Say, command, first_step
 from tests.gcs_rig import Gcs
 from tests.runner import (
     Done,
@@ -36,7 +33,6 @@ SHARE, LATENCY_SECS = 0.1, 0.03
 MOST_KILLS_A_JOB = 4
 DEADLINE_SECS = 900.0
 GRAPH_FILE = "saved_model.pb"
-Say = Callable[[str], None]
 
 
 def run_chaos(folder: pathlib.Path, kills: int, seed: int, say: Say) -> None:
@@ -130,41 +126,21 @@ class OneJob:
         assert all(weights(job_dir, step)["global_step"] == step for step in steps)
         for path in (*job_dir.glob("*.json"), *job_dir.glob("export/*.json")):
             json.loads(path.read_text())
-        graphs = list(job_dir.glob(f"export/*/*/{GRAPH_FILE}"))
-        for each in graphs:
-            assert set(exported(each)) >= set(exported(self._folder_of_a_whole_export())), each
+        whole = exported(next((self._folder / "on-disk/export/final").iterdir()))
+        for graph in job_dir.glob(f"export/*/*/{GRAPH_FILE}"):
+            assert exported(graph.parent) >= whole, graph
         return newest
-
-    def _folder_of_a_whole_export(self) -> pathlib.Path:
-        return next((self._folder / "on-disk/export/final").iterdir()) / GRAPH_FILE
 
     def _assert_resumed(self, done: Done, on_disk: int) -> None:
         if on_disk < STEPS:
             assert first_step(done.err) == on_disk + 1, done.err
 
 
-def exported(graph: pathlib.Path) -> list[str]:
+def exported(folder: pathlib.Path) -> set[str]:
     """The files of an export, by names, without what verification adds."""
-    folder = graph.parent
-    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return [name for name in found if name != "verification.json"]
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.storage_chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run_chaos(pathlib.Path(folder), asked.kills, asked.seed, lambda line: print(line, flush=True))
-        except AssertionError as error:
-            print(f"broken promise: {error}", file=sys.stderr)
-            return 1
-    print(f"{asked.kills} kills, every promise kept")
-    return 0
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return found - {"verification.json"}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command("tests.storage_chaos", __doc__, run_chaos))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -16,15 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from tests.broken_storage import ACCOUNT, EVERYWHERE, SOON_SECS, Broken, broken_environ, denied
 from tests.gcs_rig import Fault, Gcs
 from tests.prediction_lab import COMMAND, lab, predictions, rows_of, run_all, write_csv
 from tests.runner import Done, environ
 
 pytestmark = pytest.mark.xdist_group("predict_storage")
-SOON_SECS = 20.0
 DEADLINE_SECS = 150.0
 FILES, ROWS = 8, 600
-ACCOUNT = "job@a-project.iam.gserviceaccount.com"
 ACTIONS: tuple[int | str, ...] = (503, 429, 408, 500, "reset", "truncate", "drop")
 TENTH = tuple(Fault(".", action, share=0.1 / len(ACTIONS)) for action in ACTIONS)
 USUAL = {"--export": "gs://data/export", "--files": "gs://data/csv/*.csv", "--output": "gs://made/out"}
@@ -122,30 +119,6 @@ def generations(gcs: Gcs) -> dict[str, str]:
 # ---- places that cannot be used --------------------------------------------------------------------------------------
 
 
-def denied(permission: str) -> str:
-    return f"{ACCOUNT} does not have {permission} access to the Google Cloud Storage object."
-
-
-@dataclasses.dataclass(frozen=True)
-class Broken:
-    """A storage that cannot be used: see `test_what_is_broken_is_told_soon`.
-
-    Attributes:
-      words: what the sentence must say; its flag comes first.
-      env: variables in place of the right ones: HOLE is an address where nobody answers, NOBODY one where nobody
-        listens; None for a variable that is not set.
-      token: the one that the storage accepts.
-    """
-
-    words: tuple[str, ...]
-    faults: tuple[Fault, ...] = ()
-    change: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    env: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    token: str | None = None
-    asks: bool = True
-
-
-UNNAMED = {"GOOGLE_AUTH_TOKEN_FOR_TESTING": None, "HOME": "/nonexistent", "CLOUDSDK_CONFIG": "/nonexistent"}
 BROKEN = {
     "no bucket of the export": Broken(
         ("--export=gs://absent/job: there is no bucket absent", "gcloud storage"), change={"export": "gs://absent/job"}
@@ -176,24 +149,7 @@ BROKEN = {
         ("--output=gs://made/out: access denied", "storage.objects.create", "gs://made", ACCOUNT),
         (Fault("(POST|PUT) /upload", 403, message=denied("storage.objects.create")),),
     ),
-    "an expired token": Broken(
-        ("credentials are not accepted", "gcloud auth application-default login"), token="another"
-    ),
-    "no credentials": Broken(
-        ("no Google credentials were found", "gcloud auth application-default login"),
-        (Fault(".", 401, message="Anonymous caller does not have storage.objects.create access."),),
-        env={**UNNAMED, "NO_GCE_CHECK": "true"},
-    ),
-    "a metadata server that is silent": Broken(
-        ("no Google credentials were found", "NO_GCE_CHECK=true"), env={**UNNAMED, "GCE_METADATA_HOST": "HOLE"}
-    ),
-    "nobody listens": Broken(
-        ("cannot be reached", "check the network and its proxy"), env={"https_proxy": "http://NOBODY"}
-    ),
-    "a network that swallows all": Broken(
-        ("cannot be reached", "check the network"), env={"https_proxy": "http://HOLE"}
-    ),
-    "a storage that is down": Broken(("answers 503", "try again later"), (Fault("(POST|PUT) /upload", 503),)),
+    **EVERYWHERE,
     **{
         f"a slip of the pen in --{name}": Broken(
             (f"--{name}=gs:/data/x is no place in Cloud Storage: expected gs://BUCKET/NAME",),
@@ -208,29 +164,9 @@ BROKEN = {
 }
 
 
-@contextlib.contextmanager
-def addresses() -> Iterator[dict[str, str]]:
-    """One that takes connections and never answers, and one that is nobody's."""
-    with socket.socket() as hole, socket.socket() as nobody:
-        for each in (hole, nobody):
-            each.bind(("127.0.0.1", 0))
-        hole.listen(64)
-        yield {name: f"127.0.0.1:{each.getsockname()[1]}" for name, each in (("HOLE", hole), ("NOBODY", nobody))}
-
-
-def filled(value: str, known: Mapping[str, str]) -> str:
-    for word, address in known.items():
-        value = value.replace(word, address)
-    return value
-
-
 def told(gcs: Gcs, broken: Broken, command: Sequence[str], folder: pathlib.Path) -> tuple[Done, float]:
     """What a command says of a broken storage, and after how many seconds."""
-    gcs.faults(*(dataclasses.replace(each) for each in broken.faults))
-    gcs.state.token = broken.token
-    with addresses() as known:
-        changed = {name: value and filled(value, known) for name, value in broken.env.items()}
-        env = {name: value for name, value in {**gcs.tensorflow_environ(), **changed}.items() if value is not None}
+    with broken_environ(gcs, broken) as env:
         own = {name: value for name, value in environ(**env).items() if name in env or not name.startswith("GOOGLE_")}
         began = time.monotonic()
         done = subprocess.run(

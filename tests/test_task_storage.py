@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-import socket
 import time
 from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.broken_storage import ACCOUNT, EVERYWHERE, SOON_SECS, Broken, broken_environ, denied
 from tests.gcs_rig import Fault, Gcs
 from tests.runner import Running, flags, run, write_project
 from trainer.cloud.lease import LEASE_SECS
 from trainer.job.errors import JobDirError, StorageFailed, TrainerError, UsageError
 
-SOON_SECS = 20.0
-ACCOUNT = "job@a-project.iam.gserviceaccount.com"
 DATA = "gs://data/train.csv"
-
-
-def denied(permission: str) -> str:
-    return f"{ACCOUNT} does not have {permission} access to the Google Cloud Storage object."
-
-
-@dataclasses.dataclass(frozen=True)
-class Broken:
-    """A storage that cannot be used.
-
-    Attributes:
-      words: what the sentence must say.
-      faults: what the storage answers.
-      env: environment variables in place of the right ones; HOLE stands for an address where nobody answers, NOBODY for
-        one where nobody listens, None for a variable that is not set.
-      change: flags in place of the right ones.
-      token: the one that the storage accepts.
-    """
-
-    words: tuple[str, ...]
-    faults: tuple[Fault, ...] = ()
-    env: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    change: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    token: str | None = None
-
-
-UNNAMED = {"GOOGLE_AUTH_TOKEN_FOR_TESTING": None, "HOME": "/nonexistent", "CLOUDSDK_CONFIG": "/nonexistent"}
 READS = {"--train-files": DATA}
 BROKEN = {
     "no bucket": Broken(("there is no bucket absent", "gcloud storage"), change={"--job-dir": "gs://absent/job"}),
@@ -70,24 +40,6 @@ BROKEN = {
         ("access denied", "storage.objects.delete", ACCOUNT),
         (Fault("DELETE ", 403, message=denied("storage.objects.delete")),),
     ),
-    "an expired token": Broken(
-        ("credentials are not accepted", "gcloud auth application-default login"), token="another"
-    ),
-    "no credentials": Broken(
-        ("no Google credentials were found", "gcloud auth application-default login"),
-        (Fault(".", 401, message="Anonymous caller does not have storage.objects.create access."),),
-        env={**UNNAMED, "NO_GCE_CHECK": "true"},
-    ),
-    "a metadata server that is silent": Broken(
-        ("no Google credentials were found", "NO_GCE_CHECK=true"), env={**UNNAMED, "GCE_METADATA_HOST": "HOLE"}
-    ),
-    "nobody listens": Broken(
-        ("cannot be reached", "check the network and its proxy"), env={"https_proxy": "http://NOBODY"}
-    ),
-    "a network that swallows all": Broken(
-        ("cannot be reached", "check the network"), env={"https_proxy": "http://HOLE"}
-    ),
-    "a storage that is down": Broken(("answers 503", "try again later"), (Fault("(POST|PUT) /upload", 503),)),
     "too many requests": Broken(("answers 429", "try again later"), (Fault("(POST|PUT) /upload", 429),)),
     "no bucket of data": Broken(
         ("--train-files=gs://absent/*.csv", "there is no bucket absent"), change={"--train-files": "gs://absent/*.csv"}
@@ -102,6 +54,7 @@ BROKEN = {
         (Fault("GET /data/|GET .*/b/data/o/.*media", 403, message=denied("storage.objects.get")),),
         change=READS,
     ),
+    **EVERYWHERE,
 }
 
 
@@ -119,32 +72,12 @@ def argv(change: Mapping[str, str]) -> list[str]:
     return kept + [f"{name}={value}" for name, value in change.items()]
 
 
-@contextlib.contextmanager
-def addresses() -> Iterator[dict[str, str]]:
-    """One that takes connections and never answers, and one that is nobody's."""
-    with socket.socket() as hole, socket.socket() as nobody:
-        for each in (hole, nobody):
-            each.bind(("127.0.0.1", 0))
-        hole.listen(64)
-        yield {name: f"127.0.0.1:{each.getsockname()[1]}" for name, each in (("HOLE", hole), ("NOBODY", nobody))}
-
-
-def filled(value: str, known: Mapping[str, str]) -> str:
-    for word, address in known.items():
-        value = value.replace(word, address)
-    return value
-
-
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_what_is_broken_is_told_soon(broken: Broken, gcs: Gcs, tmp_path: pathlib.Path) -> None:
     write_project(tmp_path)
     gcs.state.reset()
     gcs.put("data", {"train.csv": (tmp_path / "train.csv").read_bytes()})
-    gcs.faults(*(dataclasses.replace(each) for each in broken.faults))
-    gcs.state.token = broken.token
-    with addresses() as known:
-        changed = {name: value and filled(value, known) for name, value in broken.env.items()}
-        environ = {name: value for name, value in {**gcs.tensorflow_environ(), **changed}.items() if value is not None}
+    with broken_environ(gcs, broken) as environ:
         began = time.monotonic()
         done = run(tmp_path, argv({"--job-dir": "gs://jobs/first", **broken.change}), env=environ)
         secs = time.monotonic() - began

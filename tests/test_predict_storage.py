@@ -86,7 +86,8 @@ def predict_all(folder: pathlib.Path, cases: Sequence[Sequence[str]], env: Mappi
     path.write_text(json.dumps([{"folder": str(folder), "argv": list(case)} for case in cases]))
     done = subprocess.run(
         [sys.executable, "-m", "tests.prediction_lab", "run", str(path)], cwd=folder,
-        env=environ(**env, TF_CPP_MIN_LOG_LEVEL="3"), capture_output=True, text=True, timeout=DEADLINE_SECS, check=True,
+        env=environ(**{**env, "TF_CPP_MIN_LOG_LEVEL": "3"}), capture_output=True, text=True, timeout=DEADLINE_SECS,
+        check=True,
     )  # fmt: skip
     return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
 

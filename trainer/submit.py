@@ -78,19 +78,21 @@ def checked(plan: Plan) -> list[Finding]:
     from trainer.cloud import submitting
     from trainer.cloud.costs import read_prices
     from trainer.cloud.registry import look_at
-    from trainer.cloud.rules import check_labels
+    from trainer.cloud.rules import check_labels, check_region
 
     settings, region = plan.settings, plan.request.region
     prices = read_prices(settings.prices) if settings.prices else None
+    location = None if settings.dry_run else submitting.bucket_location(plan)
+    elsewhere = errors_of(check_region(region, location))  # told soon: no step of training is worth waiting for then
     found = [*submitting.unreachable(plan.parsed.job), *check_labels(plan.request.body.get("labels"))]
     found += check(
         plan.sent_spec,
         plan.parsed,
         Environment(),
         region=None if region in submitting.PLACEHOLDERS else region,
-        bucket_location=None if settings.dry_run else submitting.bucket_location(plan),
+        bucket_location=location,
         via=None if settings.via == "auto" else settings.via,
-        local=not settings.dry_run,
+        local=not settings.dry_run and not elsewhere,
     )
     missing, unknown = look_at(submitting.images(plan), ask=not settings.dry_run)
     found += missing

@@ -57,8 +57,8 @@ def test_arguments_are_those_of_the_request_where_they_are_known() -> None:
         pytest.param("us-central1-a", None, "error", "is a zone, and Vertex AI runs jobs in regions; write "
                      "--region=us-central1.", id="a zone"),
         pytest.param("Iowa", None, "error", "is no region; write one such as --region=us-central1.", id="a place"),
-        pytest.param("us-central1", "EUROPE-WEST4", "warning", "is in europe-west4, so data cross regions", id="far"),
-        pytest.param("us-central1", "EU", "warning", "is in eu, so data cross regions", id="another continent"),
+        pytest.param("us-central1", "EUROPE-WEST4", "error", "is in europe-west4, and Vertex AI works with", id="far"),
+        pytest.param("us-central1", "EU", "error", "is in eu, and Vertex AI works with", id="another continent"),
         pytest.param("us-central1", "US", "warning", "is in us, which some of Vertex AI's services refuse", id="multi"),
     ],
 )  # fmt: skip

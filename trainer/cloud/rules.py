@@ -80,9 +80,12 @@ def check_region(region: str | None, bucket_location: str | None = None) -> list
         return []
     near = region.startswith(CONTINENTS.get(there, ()))
     problem = f"the bucket of the results is in {there}, " + (
-        "which some of Vertex AI's services refuse" if near else "so data cross regions, slowly and for money"
+        "which some of Vertex AI's services refuse"
+        if near
+        else "and Vertex AI works with buckets of its own region: it refuses the job, or a study never starts"
     )
-    return [Finding("warning", where, problem, f"use a bucket in {region}, as Vertex AI's documentation asks for")]
+    remedy = f"use a bucket in {region}, as Vertex AI's documentation asks for, or another --region"
+    return [Finding("warning" if near else "error", where, problem, remedy)]
 
 
 def check_labels(labels: Any, where: str = "labels") -> list[Finding]:

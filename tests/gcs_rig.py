@@ -11,6 +11,7 @@ fake-gcs-server keeps the objects; gcs_proxy.py stands before it. Ports are free
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pathlib
 import socket
@@ -18,6 +19,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -137,6 +139,13 @@ class Gcs:
                 return server, port
             _end(server)
         raise AssertionError(f"fake-gcs-server does not start: see {self._folder}/fake-gcs-server.log")
+
+
+def collect_connections() -> None:
+    """What google-cloud-storage leaves to the collector: the connection of a download that was refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _speaks_of_google(name: str) -> bool:

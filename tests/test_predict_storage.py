@@ -203,6 +203,38 @@ def test_a_storage_that_goes_away_in_the_middle_is_told(gcs: Gcs, project: pathl
     )
 
 
+@pytest.mark.parametrize("place", ["gs://data/", ""], ids=["bucket", "disk"])
+def test_a_file_replaced_while_it_is_read_is_not_predicted(
+    place: str, gcs: Gcs, project: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """It is the last one, and replaced while the first is predicted: by then its rows are counted."""
+    name, other = f"csv/part-{FILES - 1}.csv", rows_of(99, ROWS)
+    before = (project / name).read_bytes()
+    words = argv(*SLOWLY, files=f"{place}csv/*.csv", output=str(tmp_path / "out"))
+    process = subprocess.Popen(
+        [*COMMAND, *words], cwd=project, env=environ(**gcs.tensorflow_environ()), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        end = time.monotonic() + DEADLINE_SECS
+        while not list(tmp_path.glob("out/part-0*")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        write_csv(tmp_path / "other.csv", other)
+        gcs.put("data", {name: (tmp_path / "other.csv").read_bytes()})
+        (tmp_path / "other.csv").replace(project / name)
+        _, err = process.communicate(timeout=DEADLINE_SECS)
+    finally:
+        gcs.put("data", {name: before})
+        (project / name).write_bytes(before)
+    assert process.returncode == 2, err
+    assert err.splitlines()[-1] == (
+        f"trainer.predict: {place}{name} was replaced or changed while it was read: start again when it is at rest."
+    )
+    made = {path.name for path in (tmp_path / "out").iterdir() if ".predictions." in path.name}
+    assert made == {f"part-{number}.csv.predictions.jsonl" for number in range(FILES - 1)}
+
+
 # ---- what comes out --------------------------------------------------------------------------------------------------
 
 

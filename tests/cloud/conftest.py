@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import warnings
 from collections.abc import Iterator
 
 import pytest
 
-from tests.gcs_rig import Gcs
+from tests.gcs_rig import Gcs, collect_connections
 
 NUMBERS = itertools.count(1)
 
@@ -30,9 +28,7 @@ def gcs(storage_rig: Gcs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
     storage_rig.state.reset()
     yield storage_rig
     storage_rig.state.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()  # google-cloud-storage leaves the connection of a download that was refused to the collector
+    collect_connections()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import tensorflow as tf
 from trainer.job.config import Job
 from trainer.job.paths import JobPaths
 from trainer.training.analysis import TrainingSet
+from trainer.training.data_watch import DataWatch
 from trainer.training.files import describe_files
 from trainer.training.inputs import FileInputs, plan_inputs
 from trainer.training.labels import complete_labels
@@ -82,7 +83,7 @@ def plan(
     train = write(folder / "train.csv", rows or some_rows(50))
     evaluation = write(folder / "eval.csv", eval_rows or rows or some_rows(20, 1))
     job, user = Job.of(values), user or module()
-    inputs = plan_inputs(user, made, job, train, evaluation, assets or {})
+    inputs = plan_inputs(user, made, job, train, evaluation, assets or {}, DataWatch([*train.files, *evaluation.files]))
     training = TrainingSet(train, describe_files(train.files), JobPaths(str(folder / "job")))
     inputs = dataclasses.replace(inputs, labels=complete_labels(inputs.labels, training))
     inputs.check()

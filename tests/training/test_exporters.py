@@ -17,6 +17,7 @@ from trainer.job.errors import UsageError
 from trainer.job.paths import JobPaths
 from trainer.job.serving import Output, ServingSpec
 from trainer.training import exporters
+from trainer.training.data_watch import DataWatch
 from trainer.training.exporters import (
     PARTS,
     BestValue,
@@ -143,7 +144,7 @@ def make_inputs(folder: Path) -> FileInputs:
     model.compile("sgd", "mse")
     reader, module = open_reader([str(path)]), ModuleType("model_file")
     module.__file__ = "model_file.py"
-    return plan_inputs(module, model, Job.of({}), reader, reader, {})
+    return plan_inputs(module, model, Job.of({}), reader, reader, {}, DataWatch(reader.files))
 
 
 @pytest.fixture(scope="module")

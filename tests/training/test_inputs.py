@@ -13,6 +13,7 @@ from tests.training.input_plans import everything, model, module, plan, some_row
 from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError
+from trainer.training.data_watch import DataWatch
 from trainer.training.inputs import feature_columns, input_specs, plan_inputs
 from trainer.training.readers import open_reader
 
@@ -77,7 +78,7 @@ def test_a_key_names_rows_and_is_no_feature(tmp_path: Path) -> None:
 def test_lists_of_other_formats_feed_an_input_as_wide(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"v": [1, 2.5], "y": 1}\n{"v": [3, 4], "y": 2}\n')
     reader = open_reader([str(tmp_path / "a.jsonl")])
-    inputs = plan_inputs(module(), model(v_input=(2,)), Job.of({}), reader, reader, {})
+    inputs = plan_inputs(module(), model(v_input=(2,)), Job.of({}), reader, reader, {}, DataWatch(reader.files))
     assert inputs.features == {"v": Column("float32", (2,))}
     x, y = everything(inputs.eval_dataset())
     assert (x["v_input"].tolist(), y.tolist()) == ([[1.0, 2.5], [3.0, 4.0]], [[1.0], [2.0]])

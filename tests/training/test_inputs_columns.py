@@ -19,6 +19,7 @@ from tests.training.input_plans import Features, everything, model, module, plan
 from trainer.job.columns import Column
 from trainer.job.config import Job
 from trainer.job.errors import DataError, ModelError
+from trainer.training.data_watch import DataWatch
 from trainer.training.inputs import FileInputs, plan_inputs
 from trainer.training.reader import Reader
 from trainer.training.readers import open_reader
@@ -37,7 +38,8 @@ def planned(
     """The inputs of a job on files of a format; its label is a number."""
     train = opened(folder / f"train.{kind}", rows)
     evaluation = opened(folder / f"eval.{kind}", eval_rows or rows)
-    inputs = plan_inputs(user or module(), made, Job.of({"batch_size": 4}), train, evaluation, {})
+    watch = DataWatch([*train.files, *evaluation.files])
+    inputs = plan_inputs(user or module(), made, Job.of({"batch_size": 4}), train, evaluation, {}, watch)
     inputs.check()
     return inputs
 
@@ -115,7 +117,8 @@ def test_defaults_reach_training(tmp_path: Path, kind: str, cache: str) -> None:
     rows = [{"size": None if number % 3 == 0 else number + 0.5, "y": number + 0.5} for number in range(1, 10)]
     train = opened(tmp_path / f"a.{kind}", rows)
     user = module(FEATURES={"size": ("float32", -7)})
-    inputs = plan_inputs(user, model(size=(1,)), Job.of({"batch_size": 3, "cache": cache}), train, train, {})
+    job = Job.of({"batch_size": 3, "cache": cache})
+    inputs = plan_inputs(user, model(size=(1,)), job, train, train, {}, DataWatch(train.files))
     assert inputs.cached is (cache == "always")
     seen: dict[float, float] = {}
     for x, y in itertools.islice(inputs.train_dataset(0).as_numpy_iterator(), 3):

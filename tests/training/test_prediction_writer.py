@@ -20,7 +20,7 @@ from trainer.training.prediction_writer import WAITING, Background, ShardWriter,
 COUNTS = (3, 2)
 
 
-def writer_in(folder: pathlib.Path, check: Any = lambda: None) -> ShardWriter:
+def writer_in(folder: pathlib.Path, check: Any = lambda shard: None) -> ShardWriter:
     shards = [Shard(f"in/{name}", name, f"{folder}/{name}.predictions.jsonl") for name in ("a", "b")]
     source: Any = types.SimpleNamespace(key=None)
     return ShardWriter(shards, COUNTS, source, lambda: JsonLines(("y",), {}), check)
@@ -65,7 +65,7 @@ def test_a_last_file_that_becomes_shorter(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_folder_that_another_run_has_taken(tmp_path: pathlib.Path) -> None:
-    def check() -> None:
+    def check(shard: Shard) -> None:
         raise UsageError("taken")
 
     writer = writer_in(tmp_path, check)

@@ -1,16 +1,16 @@
-"""Folders of files in Cloud Storage: put, copied, fetched and removed, with one request for each file.
+"""Folders and sets of files in Cloud Storage: put, copied, fetched, looked at and removed, with few requests.
 
-A bucket has no folders and no renaming: a folder there is whole when its last file is. `last` names the one whose
-presence tells that, saved_model.pb of an export: it is put after all others, and removed before them. All of this
-happens in a job, and so with a job's patience.
+Each file takes one, and each list one for a thousand names. A bucket has no folders and no renaming: a folder there is
+whole when its last file is. `last` names the one whose presence tells that, saved_model.pb of an export: it is put
+after all others, and removed before them. All of this happens in a job, and so with a job's patience.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from trainer.cloud.storage import TRAINING_SECS, Stored, ask, blob_of, crc32c_of, objects_below, path_below, patiently
 from trainer.job.errors import StorageFailed, UsageError
@@ -21,11 +21,35 @@ if TYPE_CHECKING:
 THREADS = 8  # requests at once: each waits for an answer most of the time
 
 
+class Target(Protocol):
+    """Something open that an object is written to."""
+
+    def write(self, text: bytes, /) -> int:
+        """Add what came next."""
+
+    def seek(self, place: int, /) -> int:
+        """Begin again, at 0, with an object that has to be sent once more."""
+
+
 def files_below(url: str) -> dict[str, Stored]:
     """Relative name -> object, of a folder; empty for one that is not there. Raises UsageError, StorageFailed."""
     prefix = _prefix(url)
     found = {each.url.removeprefix(prefix): each for each in objects_below(prefix, TRAINING_SECS)}
     return {name: each for name, each in found.items() if name and not name.endswith("/")}
+
+
+def find_objects(urls: Collection[str]) -> dict[str, Stored]:
+    """URL -> object, of those that are there: a list for each folder, of the names that begin as its own all do.
+
+    Raises UsageError, StorageFailed.
+    """
+    of_folder: dict[str, list[str]] = {}
+    for url in urls:
+        of_folder.setdefault(url.rpartition("/")[0], []).append(url)
+    prefixes = [os.path.commonprefix(group) for group in of_folder.values()]  # noqa: RUF071 - of letters it has to be
+    listed = [objects_below(prefix, TRAINING_SECS) for prefix in prefixes]
+    wanted = set(urls)
+    return {each.url: each for group in listed for each in group if each.url in wanted}
 
 
 def put_folder(path: str, url: str, last: str) -> None:
@@ -76,22 +100,38 @@ def fetch_folder(url: str, path: str) -> None:
     paths = {name: _path_below(path, url, name) for name in files}
     for local in paths.values():
         os.makedirs(os.path.dirname(local), exist_ok=True)
+    fetch_objects(url, [(each, paths[name]) for name, each in files.items()])
+    for name, each in files.items():
+        refuse_damaged(each, paths[name])
+
+
+def fetch_objects(url: str, pairs: Sequence[tuple[Stored, str | Target]]) -> None:
+    """Download objects, of the generations they have, into local files or other targets.
+
+    Args:
+      url: what a message calls all of them.
+
+    Raises UsageError, StorageFailed.
+    """
 
     def get(client: Client) -> None:
         from google.cloud.storage import transfer_manager
 
         transfer_manager.download_many(
-            [(blob_of(client, each.url, each.generation), paths[name]) for name, each in files.items()],
+            [(blob_of(client, each.url, each.generation), target) for each, target in pairs],
             download_kwargs={"checksum": "crc32c", **patiently(TRAINING_SECS)},
             worker_type=transfer_manager.THREAD,
             max_workers=THREADS,
             raise_exception=True,
         )
 
-    ask(url, "storage.objects.get", get, sum(each.size for each in files.values()), TRAINING_SECS)
-    for name, each in files.items():
-        if (found := crc32c_of(paths[name])) != each.crc32c:
-            raise StorageFailed(f"{each.url} arrived damaged (crc32c {found}, there {each.crc32c}): try again.")
+    ask(url, "storage.objects.get", get, sum(each.size for each, _ in pairs), TRAINING_SECS)
+
+
+def refuse_damaged(stored: Stored, path: str) -> None:
+    """Compare a local copy with its object. Raises StorageFailed."""
+    if (found := crc32c_of(path)) != stored.crc32c:
+        raise StorageFailed(f"{stored.url} arrived damaged (crc32c {found}, there {stored.crc32c}): try again.")
 
 
 def remove_folder(url: str, last: str = "", parts: Collection[str] | None = None) -> None:

@@ -71,6 +71,7 @@ def places_of(job: Job, paths: JobPaths) -> list[Place]:
         "--checkpoint-dir": paths.checkpoint_dir,
         "--log-dir": paths.log_dir,
         "--export-dir": job.output.export_dir,
+        "--cache-data": job.data.cache_data,
     }
     found = list[Place]()
     for flag, folder in folders.items():

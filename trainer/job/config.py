@@ -21,6 +21,7 @@ from trainer.job.settings import (
     column_names,
     different,
     files,
+    local_folder,
     more_than_zero,
     not_empty,
     separator,
@@ -111,6 +112,12 @@ class Data(Group):
     batch_size: int = setting(256, help="examples in a step, over all replicas together", check=at_least(1))
     cache: Literal["auto", "always", "never"] = setting(
         "auto", help="keep the parsed training data in memory; auto does where it is small enough"
+    )
+    cache_data: str | None = setting(
+        None,
+        help="local folder that keeps copies of data files in gs://, for every epoch and for later jobs",
+        check=local_folder,
+        unset="gs:// is read anew in each epoch",
     )
 
     @property

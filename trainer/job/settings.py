@@ -36,6 +36,12 @@ def files(value: tuple[str, ...]) -> str | None:
     return None if all(name.strip() for name in value) else "file names that are not empty"
 
 
+def local_folder(value: str) -> str | None:
+    """Check for a folder that is not in a bucket."""
+    is_local = value.strip() and "://" not in value and not value.startswith("gs:")
+    return None if is_local else "a local folder"
+
+
 def different(value: tuple[str, ...]) -> str | None:
     """Check for a list that names nothing twice."""
     return None if len(set(value)) == len(value) else "each name once"

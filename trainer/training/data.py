@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -22,9 +22,11 @@ from trainer.training import analysis
 from trainer.training.bad_rows import Wanted, leave_out
 from trainer.training.class_weights import find_class_weights
 from trainer.training.csv_reader import CsvReader
+from trainer.training.data_cache import keep_copies
+from trainer.training.data_watch import DataWatch
 from trainer.training.failures import user_code
 from trainer.training.features import as_analyzed, feature_columns
-from trainer.training.files import describe_files, match_files
+from trainer.training.files import match_files
 from trainer.training.function_inputs import FunctionInputs, plan_function_inputs
 from trainer.training.inputs import FileInputs, plan_inputs
 from trainer.training.labels import complete_labels, declared_label, special_column
@@ -37,18 +39,23 @@ LOG = logging.getLogger("trainer")
 
 @dataclasses.dataclass(frozen=True)
 class FileData:
-    """Opened files; without files to evaluate on, the training files serve for that too."""
+    """Opened files; without files to evaluate on, the training files serve for that too.
+
+    `originals` has, for a file that --cache-data has copied, the name of what is in Cloud Storage.
+    """
 
     train: Reader
     evaluation: Reader
     held_out: bool
+    watch: DataWatch
+    originals: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def described(self) -> dict[str, Any]:
-        """Files with sizes and hashes, JSON-able."""
+        """Files with sizes and hashes, JSON-able; copies by the names of what they are copies of."""
         return {
-            "train": describe_files(self.train.files),
-            "eval": describe_files(self.evaluation.files) if self.held_out else [],
+            "train": self._described(self.train),
+            "eval": self._described(self.evaluation) if self.held_out else [],
         }
 
     @property
@@ -86,7 +93,7 @@ class FileData:
         has_steps: bool,
     ) -> FileInputs:
         """Settle columns, names and shapes against the model."""
-        inputs = plan_inputs(module, model, job, self.train, self.evaluation, assets)
+        inputs = plan_inputs(module, model, job, self.train, self.evaluation, assets, self.watch)
         leave_out([self.train, self.evaluation], inputs.wanted, job.data.max_bad_rows, paths.bad_rows)
         completed = complete_labels(inputs.labels, self._training_set(paths, has_steps))
         inputs = dataclasses.replace(inputs, labels=completed)
@@ -99,6 +106,10 @@ class FileData:
         if name is None or name not in self.train.columns:
             return {}  # `labels.find_labels` has the words for it
         return {name: Column("string" if self.train.column(name).kind == "string" else "float32")}
+
+    def _described(self, reader: Reader) -> list[dict[str, Any]]:
+        described = self.watch.describe(reader.files)
+        return [{**each, "path": self.originals.get(each["path"], each["path"])} for each in described]
 
     def _training_set(self, paths: JobPaths, has_steps: bool) -> analysis.TrainingSet:
         return analysis.TrainingSet(self.train, self.described["train"], paths, has_steps)
@@ -182,14 +193,25 @@ def _open_files(module: types.ModuleType, job: Job) -> FileData:
         raise DataError(
             "no training data: name the files with --train-files='data/*.csv', or TRAIN_FILES in the module."
         )
-    readers = [open_reader(match_files(train, "--train-files"), job.data.layout)]
+    sets = [match_files(train, "--train-files")]
     if evaluation:
-        readers.append(open_reader(match_files(evaluation, "--eval-files"), job.data.layout))
+        sets.append(match_files(evaluation, "--eval-files"))
     else:
         LOG.warning("no --eval-files: evaluating on the training files, which says nothing about new data")
-    data = FileData(readers[0], readers[-1], bool(evaluation))
+    copies = _copies([path for each in sets for path in each], job.data.cache_data)
+    sets = [[copies.get(path, path) for path in each] for each in sets]
+    watch = DataWatch(path for each in sets for path in each)  # before they are looked into
+    readers = [open_reader(each, job.data.layout) for each in sets]
+    originals = {copy: url for url, copy in copies.items()}
+    data = FileData(readers[0], readers[-1], bool(evaluation), watch, originals)
     _check(data)
     return data
+
+
+def _copies(paths: Sequence[str], folder: str | None) -> dict[str, str]:
+    """What of the files is read from --cache-data: URL -> path."""
+    remote = list(dict.fromkeys(path for path in paths if is_remote(path)))
+    return keep_copies(remote, folder) if folder is not None and remote else {}
 
 
 def _check(data: FileData) -> None:

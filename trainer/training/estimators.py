@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import logging
 from contextlib import closing
 from typing import Any
@@ -24,6 +25,7 @@ from trainer.training.hooks import (
     SaveAndEvaluateHook,
     StopHook,
 )
+from trainer.training.inputs import Inputs
 from trainer.training.member import Member, MemberHook
 from trainer.training.prepare import Plan
 from trainer.training.progress import ProgressHook, metrics_line
@@ -38,6 +40,24 @@ from trainer.training.tuner import Tuner
 
 LOG = logging.getLogger("trainer")
 LOOK_EVERY_SECS = 5.0  # for the evaluator's evaluations
+
+
+class CheckFiles(tf.estimator.Exporter):
+    """Lets nothing be made of an evaluation in which a file was replaced: an exporter, since those are called after it.
+
+    Raises DataError, UsageError, StorageFailed.
+    """
+
+    name = "files"
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+
+    def export(
+        self, estimator: Any, export_path: str, checkpoint_path: str, eval_result: Any, is_the_final_export: bool
+    ) -> None:
+        """See Exporter; writes no export."""
+        self._inputs.check_files(training=False)
 
 
 class RecordEvaluation(tf.estimator.Exporter):
@@ -158,7 +178,8 @@ class Engine:
         return EarlyStopWatch(self.plan.paths.evaluations, *rule, look_every_secs)
 
     def _saver(self, stop: StopRequest) -> SaveAndEvaluateHook:
-        return SaveAndEvaluateHook(self.plan.paths.checkpoints, self.plan.schedule, self.plan.start.step, stop)
+        plan, check = self.plan, functools.partial(self.plan.inputs.check_files, training=True)
+        return SaveAndEvaluateHook(plan.paths.checkpoints, plan.schedule, plan.start.step, stop, check)
 
     def _progress(self, saver: SaveAndEvaluateHook) -> ProgressHook:
         plan, member = self.plan, self.member
@@ -228,7 +249,11 @@ def build_engine(plan: Plan, tuner: Tuner, cluster: Cluster | None = None) -> En
     exports = Exports(plan.paths, plan.inputs, evaluation.keep_exports, serving.spec)
     best = BestValue(plan.paths, evaluation.best_metric, plan.best_direction)
     # the record comes last: an evaluation whose exports a kill has cut short counts as not done
-    exporters = (*build_exporters(evaluation.exporters, exports, best), RecordEvaluation(plan, tuner))
+    exporters = (
+        CheckFiles(plan.inputs),
+        *build_exporters(evaluation.exporters, exports, best),
+        RecordEvaluation(plan, tuner),
+    )
     engine = Engine(plan, estimator, exporters, exports, best, cluster=cluster)
     return dataclasses.replace(engine, trainer=build_trainer(engine)) if needs_trainer(plan, cluster) else engine
 

@@ -47,7 +47,11 @@ def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
             "the loss became NaN or infinite: lower the learning rate or look for missing and huge values in the data: "
             f"the checkpoints up to there are in {paths.checkpoints}."
         ) from error
+    except tf.errors.NotFoundError:
+        _check_files(inputs)
+        raise
     except READ_ERRORS as error:
+        _check_files(inputs)  # what is half one file and half another is no bad row
         message = f"{getattr(error, 'message', '')} {error}"
         if UNKNOWN_CLASS in message:
             inputs.find_unknown_class()
@@ -61,6 +65,11 @@ def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
         if not isinstance(error, tf.errors.InvalidArgumentError) or any(word in message for word in READING):
             raise DataError(f"a row cannot be read: {in_words(error)}") from error
         raise TrainingFailed(f"a step failed: {in_words(error)} (--verbosity=debug shows where)") from error
+
+
+def _check_files(inputs: Inputs) -> None:
+    inputs.check_files(training=True)
+    inputs.check_files(training=False)
 
 
 def _storage_sentence(error: Exception, paths: JobPaths) -> str | None:

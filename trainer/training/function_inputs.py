@@ -102,6 +102,9 @@ class FunctionInputs:
         }
         return Served(columns, dtypes={name: each.dtype for name, each in tensors.items()})
 
+    def check_files(self, training: bool) -> None:
+        """Nothing: only the module knows its files."""
+
     def find_bad_row(self) -> None:
         """Nothing: only the module knows its rows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,9 +25,17 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
 
     `tf.estimator.train_and_evaluate` evaluates after every checkpoint; this is the hook it attaches its listener to.
     A stop saves at the exact step and evaluates nothing. A resumed job does not save again what it was restored from.
+    `check` is called before steps are saved, and raises where they are not to be kept.
     """
 
-    def __init__(self, folder: str, schedule: Schedule, start_step: int, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        folder: str,
+        schedule: Schedule,
+        start_step: int,
+        stop: StopRequest,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(
             folder, save_secs=schedule.save_every_secs, save_steps=schedule.save_every_steps, save_graph_def=False
         )
@@ -36,6 +45,7 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
         self._start_step = start_step
         self._saved_step = start_step if start_step else -1
         self._stop = stop
+        self._check = check
         self._set_steps_per_run(1)
         self._begun = False
         self.evaluating_secs = 0.0  # what the listeners took, so that examples/s speaks of training
@@ -62,6 +72,7 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
         saves, evaluates = self._timer.should_trigger_for_step(step), self._eval_due(step)
         if saves or evaluates:
             self._timer.update_last_triggered_step(step)
+            self._check()
             self._save_only(run_context.session, step)
         if evaluates and not self._stop.requested and self._tell_listeners(run_context.session, step):
             run_context.request_stop()
@@ -69,6 +80,8 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
     def end(self, session: tf.compat.v1.Session) -> None:
         """Save the last step; evaluate it unless the run was stopped."""
         step = int(session.run(self._global_step_tensor))
+        if step != self._saved_step:
+            self._check()
         self._save_only(session, step)
         if not self._stop.requested:
             started = time.perf_counter()

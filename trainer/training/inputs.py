@@ -21,6 +21,7 @@ from trainer.training import datasets, labels
 from trainer.training.analysis import read_lines
 from trainer.training.bad_rows import Wanted
 from trainer.training.csv_reader import CsvReader
+from trainer.training.data_watch import DataWatch
 from trainer.training.features import Traced, bind_preprocess, feature_columns, fit_features, input_specs, trace
 from trainer.training.names import Spec, map_inputs
 from trainer.training.reader import Reader, as_text
@@ -46,6 +47,7 @@ class FileInputs:
       traced: what `to_features` makes.
       mapping: the model's input -> the features that feed it.
       specs: the model's input -> its dtype and shape.
+      watch: whether the files are still what they were.
       weights: how much each example counts.
     """
 
@@ -59,6 +61,7 @@ class FileInputs:
     mapping: Mapping[str, tuple[str, ...]]
     specs: Mapping[str, Spec]
     job: Job
+    watch: DataWatch
     weights: Weights = NO_WEIGHTS
 
     @property
@@ -128,6 +131,16 @@ class FileInputs:
         for reader in (self.train, self.evaluation):
             reader.check_sample(self._all_columns)
             self.weights.check(reader)
+
+    def check_files(self, training: bool) -> None:
+        """See that the files to train or to evaluate on are what they were when the job began.
+
+        Those that are kept in memory are looked at once. Raises DataError, UsageError, StorageFailed.
+        """
+        if training:
+            self.watch.check(self.train.files, once=self.cached)
+        else:
+            self.watch.check(self.evaluation.files)
 
     def find_bad_row(self) -> None:
         """Look for the row that parsing stumbled over. Raises DataError where there is one."""
@@ -216,6 +229,9 @@ class Inputs(Protocol):
     def weights(self) -> Weights:
         """How much each example counts, as far as the job knows."""
 
+    def check_files(self, training: bool) -> None:
+        """See that the files to train or to evaluate on are what they were. Raises DataError where one is not."""
+
     def find_bad_row(self) -> None:
         """Look for the row that parsing stumbled over. Raises DataError where there is one."""
 
@@ -234,6 +250,7 @@ def plan_inputs(
     train: Reader,
     evaluation: Reader,
     assets: Mapping[str, str],
+    watch: DataWatch,
 ) -> FileInputs:
     """Settle columns, names and shapes before anything is read. Raises DataError with the mismatch in words.
 
@@ -256,7 +273,9 @@ def plan_inputs(
         }
     _refuse_two_kinds(features, targets)
     weights = column_weights(weight, train, features, targets)
-    inputs = FileInputs(train, evaluation, features, key, targets, to_features, traced, mapping, specs, job, weights)
+    inputs = FileInputs(
+        train, evaluation, features, key, targets, to_features, traced, mapping, specs, job, watch, weights
+    )
     for reader in (train, evaluation):
         inputs.check_columns(reader)
     return inputs

@@ -14,12 +14,14 @@ from trainer.job.errors import DataError, Interrupted, UsageError
 from trainer.job.mistakes import closest, proposal
 from trainer.job.prediction import Prediction
 from trainer.job.serving import ServingSpec
+from trainer.training.data_watch import DataWatch
 from trainer.training.failures import in_words
 from trainer.training.prediction_errors import output_explained
 from trainer.training.prediction_input import Batch, Source
 from trainer.training.prediction_plan import (
     RECORD_FILE,
     Plan,
+    Shard,
     describe,
     make_plan,
     put_record,
@@ -28,7 +30,7 @@ from trainer.training.prediction_plan import (
 )
 from trainer.training.prediction_progress import Progress
 from trainer.training.prediction_rows import TABLES
-from trainer.training.prediction_writer import Background, ShardWriter, checked
+from trainer.training.prediction_writer import Background, ShardWriter, changed, checked
 from trainer.training.progress import format_secs
 from trainer.training.readers import open_reader
 from trainer.training.served import ServedModel, latest_export
@@ -50,9 +52,11 @@ def predict(settings: Prediction, stop: StopRequest) -> int:
         if not plan.missing:
             return 0
         model = ServedModel.load(export)
-        source = Source.of(settings, open_reader([shard.path for shard in plan.missing], settings.layout), model.spec)
+        files = [shard.path for shard in plan.missing]
+        watch = DataWatch(files)  # before they are looked into
+        source = Source.of(settings, open_reader(files, settings.layout), model.spec)
         names = wanted_outputs(settings, model.spec)
-        writer = build_writer(settings, plan, source, names, model.spec, record)
+        writer = build_writer(settings, plan, source, names, model.spec, record, watch)
         put_record(output, record)
         try:
             run(model, names, source, writer, Progress(source.reader.rows, len(plan.missing)))
@@ -77,7 +81,13 @@ def run(model: ServedModel, names: tuple[str, ...], source: Source, writer: Shar
 
 
 def build_writer(
-    settings: Prediction, plan: Plan, source: Source, names: Sequence[str], spec: ServingSpec, record: Mapping[str, Any]
+    settings: Prediction,
+    plan: Plan,
+    source: Source,
+    names: Sequence[str],
+    spec: ServingSpec,
+    record: Mapping[str, Any],
+    watch: DataWatch,
 ) -> ShardWriter:
     """A writer of what is missing, after a look at the beginning and the length of the files. Raises DataError."""
     if settings.max_bad_rows == 0:
@@ -90,7 +100,9 @@ def build_writer(
         if name is not None
     }
 
-    def check() -> None:
+    def check(shard: Shard) -> None:
+        if found := watch.find_change([shard.path]):
+            raise changed(found)
         if read_record(str(settings.output)) != record:
             raise UsageError(
                 f"{settings.output}/{RECORD_FILE} was changed by another run at the same time: give each its own "

@@ -29,7 +29,7 @@ class ShardWriter:
     Args:
       counts: the number of records in each input file.
       make_table: called for each file.
-      check: called before a file appears; raises where this run no longer owns the folder.
+      check: called before a shard's files appear; raises where they would not be what they seem.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ShardWriter:
         counts: Sequence[int],
         source: Source,
         make_table: Callable[[], Table],
-        check: Callable[[], None],
+        check: Callable[[Shard], None],
     ) -> None:
         self._shards, self._counts, self._source = shards, counts, source
         self._make_table, self._check = make_table, check
@@ -53,7 +53,7 @@ class ShardWriter:
     def write(self, batch: Batch, outputs: Outputs | None) -> None:
         """Add the predictions of the next batch; None where it has no good row."""
         if batch.file != self.finished:
-            raise self._changed(min(batch.file, self.finished))
+            raise changed(f"{self._shards[min(batch.file, self.finished)].path} was changed")
         if self._file is None:
             self._begin()
         assert self._file is not None
@@ -70,16 +70,13 @@ class ShardWriter:
     def check_complete(self) -> None:
         """To be asked after the last batch. Raises DataError where a file has not given all its records."""
         if self.finished < len(self._shards):
-            raise self._changed(self.finished)
+            raise changed(f"{self._shards[self.finished].path} was changed")
 
     def discard(self) -> None:
         """Take away what is not whole."""
         if self._file is not None:
             self._file.discard()
             self._file = None
-
-    def _changed(self, file: int) -> DataError:
-        return DataError(f"{self._shards[file].path} was changed while it was read: start again when it is at rest.")
 
     def _begin(self) -> None:
         self._file = open_whole(self._shards[self.finished].output)
@@ -91,9 +88,9 @@ class ShardWriter:
         shard = self._shards[self.finished]
         if not self._has_head:
             self._file.write(self._table.head(None))
+        self._check(shard)
         if self._left_out:  # before the predictions, so that these are never there without them
             put_whole(shard.bad_rows, b"".join(_line(row) for row in self._source.bad_rows(self.finished)))
-        self._check()
         self._file.finish()
         self._file = None
         LOG.debug("%s is whole", shard.output)
@@ -144,6 +141,11 @@ class Background:
                     self._waiting.popleft().result()
         finally:
             self._thread.shutdown(cancel_futures=True)
+
+
+def changed(what: str) -> DataError:
+    """The error for a file that was another one at its end."""
+    return DataError(f"{what} while it was read: start again when it is at rest.")
 
 
 def checked(outputs: Mapping[str, np.ndarray], names: Sequence[str], rows: int) -> dict[str, np.ndarray]:

@@ -120,7 +120,7 @@ class Rehearsal:
     def _prepared(self, module: ModuleType) -> Plan | None:
         try:
             start = Start(0, None) if self.is_new or self.parsed.job.output.fresh else self._copy_earlier_run()
-            return prepare_loaded(module, self.parsed, self.spare, start, tried_as(self.parsed.job))
+            return prepare_loaded(module, without_copies(self.parsed), self.spare, start, tried_as(self.parsed.job))
         except ModelError:
             raise
         except TrainerError as error:
@@ -142,6 +142,12 @@ class Rehearsal:
 
     def _know(self, names: list[str] | None) -> None:
         self.metrics = () if names is None else ("loss", *names)
+
+
+def without_copies(parsed: Parsed) -> Parsed:
+    """A rehearsal reads a little of the data: it is not for that to copy all of them."""
+    data = dataclasses.replace(parsed.job.data, cache_data=None)
+    return dataclasses.replace(parsed, job=dataclasses.replace(parsed.job, data=data))
 
 
 def tried_as(job: Job) -> Spread:

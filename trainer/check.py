@@ -18,6 +18,7 @@ from trainer.cloud.specs import Spec, read_spec
 from trainer.cloud.trials import first_trial, tuned
 from trainer.door import answer
 from trainer.job.checking import parse_checked, parse_checking, tunable
+from trainer.job.config import without_copies
 from trainer.job.environment import Environment
 from trainer.job.errors import ModelError, UsageError
 from trainer.job.findings import Finding, counted, errors_of, listed
@@ -89,6 +90,8 @@ def check(
       local: whether to build the model and train a step here.
     """
     tried, untold = first_trial(spec, parsed) if parsed else (None, [])
+    if tried and spec is not None:
+        tried = dataclasses.replace(tried, job=without_copies(tried.job))
     here, metrics = _local(tried, environment) if local and tried else ([], ())
     if spec is None:
         return (_unfit_strategy(parsed, environment) if parsed else []) + here

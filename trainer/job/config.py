@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from trainer.job.columns import Layout
@@ -338,6 +338,11 @@ class Job:
     def values(self) -> dict[str, Any]:
         """Setting name -> value, every setting of every group."""
         return {name: getattr(getattr(self, each.group), name) for name, each in all_settings().items()}
+
+
+def without_copies(job: Job) -> Job:
+    """The job without --cache-data: nothing is copied to try it out, and the folder may be one of another machine."""
+    return replace(job, data=replace(job.data, cache_data=None))
 
 
 def check_job(job: Job) -> None:

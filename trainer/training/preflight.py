@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.cloud.probing import places_of, prove
-from trainer.job.config import Job
+from trainer.job.config import Job, without_copies
 from trainer.job.environment import Environment
 from trainer.job.errors import (
     DataError,
@@ -120,7 +120,8 @@ class Rehearsal:
     def _prepared(self, module: ModuleType) -> Plan | None:
         try:
             start = Start(0, None) if self.is_new or self.parsed.job.output.fresh else self._copy_earlier_run()
-            return prepare_loaded(module, without_copies(self.parsed), self.spare, start, tried_as(self.parsed.job))
+            parsed = dataclasses.replace(self.parsed, job=without_copies(self.parsed.job))
+            return prepare_loaded(module, parsed, self.spare, start, tried_as(parsed.job))
         except ModelError:
             raise
         except TrainerError as error:
@@ -142,12 +143,6 @@ class Rehearsal:
 
     def _know(self, names: list[str] | None) -> None:
         self.metrics = () if names is None else ("loss", *names)
-
-
-def without_copies(parsed: Parsed) -> Parsed:
-    """A rehearsal reads a little of the data: it is not for that to copy all of them."""
-    data = dataclasses.replace(parsed.job.data, cache_data=None)
-    return dataclasses.replace(parsed, job=dataclasses.replace(parsed.job, data=data))
 
 
 def tried_as(job: Job) -> Spread:

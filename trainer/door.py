@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from trainer.job.credentials import without_secrets
 from trainer.job.errors import Interrupted, TrainerError
 from trainer.job.flags import HelpRequested
 from trainer.training.stopping import StopRequest
@@ -38,6 +39,6 @@ def answer(door: str, run: Run, argv: Sequence[str] | None, interrupted: str) ->
 def _say(door: str, error: TrainerError) -> int:
     """One sentence on stderr; where debugging was asked for, also where it comes from."""
     if logging.getLogger("trainer").isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
-    print(f"{door}: {error}", file=sys.stderr)
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+    print(f"{door}: {without_secrets(str(error))}", file=sys.stderr)
     return error.exit_code

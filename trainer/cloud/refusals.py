@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from trainer.job.credentials import without_secrets
 from trainer.job.errors import StorageFailed, TrainerError, UsageError
 
 LOGIN = "run gcloud auth application-default login, or name a service account's file in GOOGLE_APPLICATION_CREDENTIALS"
@@ -39,6 +40,7 @@ def in_words(error: BaseException, url: str, permission: str) -> Exception:
 def refusal(code: int, said: str, url: str, permission: str) -> TrainerError:
     """The error for a status of the server's, and for what it said; `permission`: what the request needed."""
     bucket, _, name = url.removeprefix("gs://").partition("/")
+    said = without_secrets(said)
     if code == 401 and "Anonymous" in said:
         return UsageError(f"{url}: no Google credentials were found ({said}); {LOGIN}.")
     if code == 401:
@@ -84,6 +86,7 @@ def message_of(error: Any) -> str:
 
 def unreachable(url: str, why: str) -> str:
     """The sentence for a Cloud Storage that does not answer."""
+    why = without_secrets(why)
     return f"{url}: Cloud Storage cannot be reached ({why}); check the network and its proxy, then try again."
 
 
@@ -98,5 +101,5 @@ def _network_reason(error: BaseException) -> str:
 
 def _short(error: object) -> str:
     """One line of a library's message, which may be long and never ends in a dot of its own."""
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     return (text if len(text) <= 200 else text[:197] + "...").rstrip(". ")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.cloud.vertex import PATIENCE, NotFound, Patience, Unanswered
+from trainer.job.credentials import without_secrets
 from trainer.job.errors import CloudError, TrainerError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ REFRESH_SECS = 60
 AGAIN = (429, 500, 502, 503, 504)
 LONGEST = 1000  # characters of a message: some of the service's list every region there is
 PERMISSION = re.compile(r"\b[a-z]+\.(?!googleapis\b)[a-zA-Z]+\.[a-zA-Z]+\b")
-TOKEN = re.compile(r"(?i)\bbearer\s+[^\s'\"]+|\bya29\.[\w.-]+")
 LOGIN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 
 
@@ -73,7 +73,7 @@ def open_session(url: str, credentials: Any = None) -> requests.Session:
 
 def one_line(text: str) -> str:
     """A message without line breaks, without a token, no longer than a user reads, without the full stop at its end."""
-    words = TOKEN.sub("[hidden]", " ".join(text.split())).rstrip(". ")
+    words = without_secrets(" ".join(text.split())).rstrip(". ")
     return words if len(words) <= LONGEST else words[:LONGEST].rsplit(" ", 1)[0] + " ..."
 
 

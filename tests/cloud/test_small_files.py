@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.gcs_rig import Fault, Gcs
+from trainer.cloud import storage
 from trainer.cloud.small_files import SmallFiles
 from trainer.job.errors import JobDirError
 
@@ -35,3 +36,17 @@ def test_an_answer_that_is_lost_is_no_other_process(gcs: Gcs, bucket: str) -> No
     files.put_as_holder(url, b"2")
     files.put_as_holder(url, b"3")
     assert gcs.content(bucket) == {"best.json": b"3"}
+
+
+def test_a_refusal_that_breaks_off_is_waited_for(gcs: Gcs, bucket: str) -> None:
+    """What google-cloud-storage reads of it comes after its own tries: a resumed job ended there, now and then."""
+    url = f"gs://{bucket}/small.json"
+    gcs.faults(Fault("GET .*small.json", "truncate", times=2))
+    assert storage.read_version(url) is None
+    gcs.state.reset()
+    generation = storage.put_version(url, b"one", 0)
+    assert generation is not None
+    gcs.faults(Fault("(POST|PUT) /upload", "truncate", times=2))
+    assert storage.put_version(url, b"other", 0) is None
+    gcs.state.reset()
+    assert storage.read_version(url) == (b"one", generation)

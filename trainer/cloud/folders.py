@@ -117,6 +117,9 @@ def fetch_objects(url: str, pairs: Sequence[tuple[Stored, str | Target]]) -> Non
     def get(client: Client) -> None:
         from google.cloud.storage import transfer_manager
 
+        for _, target in pairs:
+            if not isinstance(target, str):
+                target.seek(0)  # of an earlier attempt at all of them
         transfer_manager.download_many(
             [(blob_of(client, each.url, each.generation), target) for each, target in pairs],
             download_kwargs={"checksum": "crc32c", **patiently(TRAINING_SECS)},

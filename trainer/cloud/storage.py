@@ -325,13 +325,17 @@ def _client(emulator: str | None) -> Client:
 def ask(
     url: str, permission: str, question: Callable[[Client], Result], size: int = 0, patience: float | None = None
 ) -> Result:
-    """The answer to a question, or a sentence, by the deadline: the thread that asks may hang beyond any time-out."""
+    """The answer to a question, or a sentence, by the deadline: the thread that asks may hang beyond any time-out.
+
+    A question may be asked again from its beginning, see `_was_cut_off`.
+    """
     answers: queue.SimpleQueue[tuple[Result | None, Exception | None]] = queue.SimpleQueue()
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
 
     def find() -> None:
         try:
-            answers.put((question(_client(emulator)), None))
+            again = patiently(patience)["retry"].with_predicate(_was_cut_off)
+            answers.put((again(question)(_client(emulator)), None))
         except Exception as error:  # raised again below, in words
             answers.put((None, error))
 
@@ -344,3 +348,14 @@ def ask(
     if error is not None:
         raise in_words(error, url, permission) from error
     return answer  # type: ignore[return-value]
+
+
+def _was_cut_off(error: BaseException) -> bool:
+    """Whether a refusal broke off in the middle, such as a 404 without its end.
+
+    google-cloud-storage (3.17) reads what a refusal says after its own tries are over, where nothing is tried again;
+    what those have tried to their end is a RetryError.
+    """
+    import requests
+
+    return isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError))

@@ -139,9 +139,9 @@ class Part:
 
     def seek(self, place: int) -> int:
         """Go back to the beginning, and forget what came after it. Raises OSError."""
-        file = self._opened()
-        file.seek(place)
-        file.truncate()
+        if self._file is not None:
+            self._file.seek(place)
+            self._file.truncate()
         self.written = place
         return place
 

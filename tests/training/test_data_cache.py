@@ -96,8 +96,12 @@ def test_faults_change_nothing(gcs: Gcs, tmp_path: pathlib.Path) -> None:
     gcs.put("bucket", more)
     gcs.state.reset()
     gcs.weather(0.3, 0.0)
-    copies = keep_copies([f"gs://bucket/{name}" for name in more], str(tmp_path))
+    urls = [f"gs://bucket/{name}" for name in more]
+    subprocess.run([sys.executable, "-c", FILL, str(tmp_path), *urls], env=environ(**gcs.environ()), check=True)
     assert any(each.fault is not None for each in gcs.log)
+    gcs.state.reset()
+    copies = keep_copies(urls, str(tmp_path))
+    assert downloads(gcs) == 0
     assert {url.removeprefix("gs://bucket/"): pathlib.Path(path).read_bytes() for url, path in copies.items()} == more
     assert not [name for name in files_below(tmp_path) if name.endswith(".unfinished")]
 

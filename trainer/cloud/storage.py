@@ -334,8 +334,9 @@ def ask(
 
     def find() -> None:
         try:
+            client = _client(emulator)
             again = patiently(patience)["retry"].with_predicate(_was_cut_off)
-            answers.put((again(question)(_client(emulator)), None))
+            answers.put((again(question)(client), None))
         except Exception as error:  # raised again below, in words
             answers.put((None, error))
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gcs_rig import Fault, Gcs
-from trainer.cloud import storage
+from trainer.cloud import asking, storage
 from trainer.cloud.storage import Uploaded, split
 from trainer.job.errors import StorageFailed, TrainerError, UsageError
 
@@ -39,8 +39,8 @@ def hello(tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a test wants to see the end of all patience."""
-    monkeypatch.setattr(storage, "RETRY_SECS", 0.5)
-    monkeypatch.setattr(storage, "CONNECT_AND_READ_SECS", (0.3, 0.3))
+    monkeypatch.setattr(asking, "RETRY_SECS", 0.5)
+    monkeypatch.setattr(asking, "CONNECT_AND_READ_SECS", (0.3, 0.3))
 
 
 def failing(call: Callable[[], object]) -> TrainerError:
@@ -255,7 +255,7 @@ def test_no_network(gcs: Gcs, hello: str, call: str, monkeypatch: pytest.MonkeyP
 
 def test_who_never_answers_is_given_up(gcs: Gcs, hello: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever hangs, and however long each attempt would wait."""
-    monkeypatch.setattr(storage, "LAST_ATTEMPT_SECS", 0.4 - storage.RETRY_SECS)
+    monkeypatch.setattr(asking, "LAST_ATTEMPT_SECS", 0.4 - asking.RETRY_SECS)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -268,7 +268,7 @@ def test_who_never_answers_is_given_up(gcs: Gcs, hello: str, monkeypatch: pytest
 
 
 def test_the_deadline_is_what_a_user_waits() -> None:
-    assert storage.RETRY_SECS + storage.LAST_ATTEMPT_SECS < 20
+    assert asking.RETRY_SECS + asking.LAST_ATTEMPT_SECS < 20
 
 
 SAY = """

@@ -12,7 +12,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from trainer.cloud.storage import TRAINING_SECS, Stored, ask, blob_of, crc32c_of, objects_below, path_below, patiently
+from trainer.cloud.asking import TRAINING_SECS, ask, patiently
+from trainer.cloud.storage import Stored, blob_of, crc32c_of, objects_below, path_below
 from trainer.job.errors import StorageFailed, UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 
-from trainer.cloud.storage import TRAINING_SECS, put, put_version, read_version
+from trainer.cloud.asking import TRAINING_SECS
+from trainer.cloud.storage import put, put_version, read_version
 from trainer.job.errors import JobDirError
 
 

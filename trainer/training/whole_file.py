@@ -10,6 +10,7 @@ import tempfile
 from typing import BinaryIO
 
 from trainer.cloud import storage
+from trainer.cloud.asking import TRAINING_SECS
 from trainer.job.errors import UsageError
 
 UNFINISHED = ".unfinished"
@@ -87,7 +88,7 @@ class StoredFile(WholeFile):
 
     def finish(self) -> None:
         """See WholeFile."""
-        storage.put(self._path, self._file, storage.TRAINING_SECS)
+        storage.put(self._path, self._file, TRAINING_SECS)
         self._file.close()
 
     def discard(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.gcs_rig import Fault, Gcs
-from tests.runner import Done, flags, run, write_project
+from tests.runner import Done, environ, flags, run, write_project
 
 TOKEN, PASSWORD = "planted-token-e4c1", "planted-password-77b2"
 PLANTED = (TOKEN, PASSWORD, "planted")
@@ -77,3 +80,27 @@ def test_a_proxy_that_is_away_is_named_without_its_password(gcs: Gcs, project: p
     assert done.exit_code == 2
     assert "cannot be reached" in done.sentences[-1]
     assert_nothing_is_told(done)
+
+
+def test_a_request_that_is_shown_has_none(gcs: Gcs, project: pathlib.Path) -> None:
+    """Nor does it ask anybody: what a machine knows of itself stays there."""
+    pool = {
+        "machineSpec": {"machineType": "n1-standard-4"},
+        "replicaCount": 1,
+        "containerSpec": {"imageUri": "image:1"},
+    }
+    (project / "config.yaml").write_text(json.dumps({"workerPoolSpecs": [pool], "scheduling": {"timeout": "60s"}}))
+    key = project / "planted-key.json"
+    key.write_text(json.dumps({"type": "service_account", "private_key": "planted", "client_email": "planted@x"}))
+    proxy = gcs.url.replace("http://", f"http://someone:{PASSWORD}@")
+    planted = {"GOOGLE_AUTH_TOKEN_FOR_TESTING": TOKEN, "https_proxy": proxy, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
+    for style in ("yaml", "json"):
+        done = subprocess.run(
+            [sys.executable, "-m", "trainer.submit", "--dry-run", f"--dry-run-format={style}", "--model=model.py",
+             "--project=my-project", "--region=us-central1", "--job-dir=gs://bucket/job"],
+            cwd=project, env=environ(**planted), capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "workerPoolSpecs" in done.stdout
+        assert "planted" not in done.stdout + done.stderr
+    assert gcs.log == []

@@ -19,7 +19,7 @@ from tests.gcs_rig import Fault, Gcs
 from tests.prediction_lab import COMMAND, lab, predictions, rows_of, run_all, write_csv
 from tests.runner import Done, environ
 
-pytestmark = pytest.mark.xdist_group("predict_storage")
+pytestmark = [pytest.mark.xdist_group("predict_storage"), pytest.mark.timeout(900)]
 DEADLINE_SECS = 150.0
 FILES, ROWS = 8, 600
 ACTIONS: tuple[int | str, ...] = (503, 429, 408, 500, "reset", "truncate", "drop")

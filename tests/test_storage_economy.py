@@ -7,12 +7,15 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.runner import ROOT, environ
 
 SCRIPT = ROOT / "benchmarks/storage.py"
-DEADLINE_SECS = 280.0
+DEADLINE_SECS = 800.0  # it takes a minute or two
 
 
+@pytest.mark.timeout(900)
 def test_the_sample_stays_below_its_limits() -> None:
     spec = importlib.util.spec_from_file_location("storage_benchmark", SCRIPT)
     assert spec is not None

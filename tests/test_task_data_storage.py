@@ -23,7 +23,7 @@ from tests.runner import (
     write_project,
 )
 
-pytestmark = pytest.mark.xdist_group("task_data_storage")
+pytestmark = [pytest.mark.xdist_group("task_data_storage"), pytest.mark.timeout(900)]
 FILES = ("train-0.csv", "train-1.csv", "eval.csv")
 STEPS = 40
 SELDOM = ("--eval-every-steps=1000000",)

@@ -17,6 +17,7 @@ Times are of whole commands. The rig itself takes some of the processors meanwhi
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -78,12 +79,12 @@ def count(gcs: Any, folder: pathlib.Path) -> dict[str, float]:
 
 def kinds(log: Sequence[Any]) -> dict[str, int]:
     """How many requests of each kind, the most frequent first."""
-    found: dict[str, int] = {}
+    found = collections.Counter[str]()
     for each in log:
         uploads, of_data = "/upload/" in each.path, "/data/" in each.path.partition("?")[0]
         what = "uploads" if uploads else "lists" if "prefix=" in each.path else "of data" if of_data else "of the job"
-        found[f"{each.method} {what}"] = found.get(f"{each.method} {what}", 0) + 1
-    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+        found[f"{each.method} {what}"] += 1
+    return dict(found.most_common())
 
 
 def compare(gcs: Any, folder: pathlib.Path, rounds: int) -> dict[str, float]:

@@ -40,7 +40,6 @@ def in_words(error: BaseException, url: str, permission: str) -> Exception:
 def refusal(code: int, said: str, url: str, permission: str) -> TrainerError:
     """The error for a status of the server's, and for what it said; `permission`: what the request needed."""
     bucket, _, name = url.removeprefix("gs://").partition("/")
-    said = without_secrets(said)
     if code == 401 and "Anonymous" in said:
         return UsageError(f"{url}: no Google credentials were found ({said}); {LOGIN}.")
     if code == 401:
@@ -66,6 +65,7 @@ def of_tensorflow(said: str, url: str, permission: str, attempt: str = "no more 
     Args:
       attempt: what is told where the server gave no reason.
     """
+    said = without_secrets(said)
     code = re.search(r"HTTP response code (\d+)", said)
     message = re.search(r'"message":\s*"((?:[^"\\]|\\.)*)"', said)
     network = re.search(r"libcurl code \d+ meaning '(.*?)', error details: (.*)", said)
@@ -86,7 +86,6 @@ def message_of(error: Any) -> str:
 
 def unreachable(url: str, why: str) -> str:
     """The sentence for a Cloud Storage that does not answer."""
-    why = without_secrets(why)
     return f"{url}: Cloud Storage cannot be reached ({why}); check the network and its proxy, then try again."
 
 

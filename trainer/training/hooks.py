@@ -72,17 +72,14 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
         saves, evaluates = self._timer.should_trigger_for_step(step), self._eval_due(step)
         if saves or evaluates:
             self._timer.update_last_triggered_step(step)
-            self._check()
-            self._save_only(run_context.session, step)
+            self._save_learnt(run_context.session, step)
         if evaluates and not self._stop.requested and self._tell_listeners(run_context.session, step):
             run_context.request_stop()
 
     def end(self, session: tf.compat.v1.Session) -> None:
         """Save the last step; evaluate it unless the run was stopped."""
         step = int(session.run(self._global_step_tensor))
-        if step != self._saved_step:
-            self._check()
-        self._save_only(session, step)
+        self._save_learnt(session, step)
         if not self._stop.requested:
             started = time.perf_counter()
             for listener in self._listeners:
@@ -95,6 +92,12 @@ class SaveAndEvaluateHook(tf.compat.v1.train.CheckpointSaverHook):
     def _eval_due(self, step: int) -> bool:
         """The last step is left to `end`, which evaluates it whatever the schedule says."""
         return step < self._total_steps and self._eval_timer.should_trigger_for_step(step)
+
+    def _save_learnt(self, session: tf.compat.v1.Session, step: int) -> None:
+        """Save what a step has learnt; not for the first weights, before which nothing was read."""
+        if step != self._saved_step:
+            self._check()
+        self._save_only(session, step)
 
     def _save_only(self, session: tf.compat.v1.Session, step: int) -> None:
         if step != self._saved_step:

@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tests import warm
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAB = "tests.training.strategy_lab"
 LIMIT = 1e-5
@@ -94,7 +96,7 @@ def running(
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     with open(out, "wb") as file, open(out.with_suffix(".err"), "wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", LAB, str(folder), strategy, *cells],
+            [warm.python(), "-m", LAB, str(folder), strategy, *cells],
             cwd=ROOT,
             env=environ,
             stdin=subprocess.DEVNULL,

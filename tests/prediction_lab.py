@@ -20,7 +20,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from tests.runner import Done, environ
+from tests import warm
+from tests.runner import Done, ask, environ
 
 COMMAND = (sys.executable, "-m", "trainer.predict")
 DEADLINE_SECS = 120.0
@@ -143,7 +144,7 @@ def run_all(folder: pathlib.Path, cases: Sequence[tuple[pathlib.Path, Sequence[s
 
 def lab(folder: pathlib.Path, *words: str, deadline_secs: float = DEADLINE_SECS) -> str:
     """This module as a process of its own; its stdout."""
-    command = [sys.executable, "-m", "tests.prediction_lab", *words]
+    command = [warm.python(), "-m", "tests.prediction_lab", *words]
     env = environ(TF_CPP_MIN_LOG_LEVEL="3")
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=deadline_secs, check=False
@@ -154,10 +155,7 @@ def lab(folder: pathlib.Path, *words: str, deadline_secs: float = DEADLINE_SECS)
 
 def run(folder: pathlib.Path, argv: Sequence[str], deadline_secs: float = DEADLINE_SECS) -> Done:
     """The door in a process of its own."""
-    done = subprocess.run(
-        [*COMMAND, *argv], cwd=folder, env=environ(), capture_output=True, text=True, timeout=deadline_secs, check=False
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return ask("trainer.predict", folder, argv, deadline_secs=deadline_secs)
 
 
 def predictions(folder: pathlib.Path) -> dict[str, bytes]:

@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from tests import warm
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-m", "trainer.task")
 SPOKEN_BY_THE_CLOUD = ("AIP_", "CLOUD_ML_", "TF_CONFIG", "TRAINER_")
@@ -64,18 +66,13 @@ class Done:
 class Running:
     """A job at work. Its output goes to files, so that it never waits for a reader."""
 
-    def __init__(self, folder: pathlib.Path, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: pathlib.Path, argv: Sequence[str], env: Mapping[str, str] | None = None, cold: bool = False
+    ) -> None:
         self._out, self._err = (folder / f"job-{time.monotonic_ns()}.{kind}" for kind in ("out", "err"))
-        with open(self._out, "wb") as out, open(self._err, "wb") as err:
-            self.process = psutil.Popen(
-                [*COMMAND, *argv],
-                cwd=folder,
-                env=environ(**(env or {})),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+        with open(os.devnull, "rb") as none, open(self._out, "wb") as out, open(self._err, "wb") as err:
+            files = (none, out, err)
+            self.process = warm.start([*COMMAND[1:], *argv], folder, environ(**(env or {})), files, cold)
 
     @property
     def err(self) -> str:
@@ -136,9 +133,26 @@ def run(
     argv: Sequence[str],
     env: Mapping[str, str] | None = None,
     deadline_secs: float = DEADLINE_SECS,
+    cold: bool = False,
 ) -> Done:
-    """Run a job in a folder to its end."""
-    return Running(folder, argv, env).finish(deadline_secs)
+    """Run a job in a folder to its end; `cold`: in a Python that has nothing imported yet, as users have it."""
+    return Running(folder, argv, env, cold).finish(deadline_secs)
+
+
+def ask(
+    door: str,
+    folder: pathlib.Path,
+    argv: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    deadline_secs: float = DEADLINE_SECS,
+) -> Done:
+    """Run `python -m DOOR ARGUMENT ...` in a folder to its end, without leaving its output there."""
+    command = [warm.python(), "-m", door, *argv]
+    child = environ() if env is None else env
+    done = subprocess.run(
+        command, cwd=folder, env=child, capture_output=True, text=True, timeout=deadline_secs, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def environ(**more: str) -> dict[str, str]:

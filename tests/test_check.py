@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.check_cases import ARG, BROKEN, JOB, STUDY, edited, filled
-from tests.runner import DENSE, ROOT, Done, environ, flags, snapshot, write_project
+from tests.runner import DENSE, ROOT, Done, ask, environ, flags, snapshot, write_project
 from trainer.check import main
 
 Check = Callable[..., Done]
@@ -212,16 +212,7 @@ def test_help_loads_no_tensorflow_and_tells_of_the_trainers_flags(tmp_path: path
 
 
 def as_a_process(folder: pathlib.Path, *argv: str) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer.check", *argv],
-        cwd=folder,
-        env=environ(),
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return ask("trainer.check", folder, argv)
 
 
 @pytest.fixture(scope="module")

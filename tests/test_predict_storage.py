@@ -7,17 +7,17 @@ import itertools
 import json
 import pathlib
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from tests import warm
 from tests.broken_storage import ACCOUNT, EVERYWHERE, SOON_SECS, Broken, broken_environ, denied
 from tests.gcs_rig import Fault, Gcs
 from tests.prediction_lab import COMMAND, lab, predictions, rows_of, run_all, write_csv
-from tests.runner import Done, environ
+from tests.runner import Done, ask, environ
 
 pytestmark = [pytest.mark.xdist_group("predict_storage"), pytest.mark.timeout(900)]
 DEADLINE_SECS = 150.0
@@ -73,11 +73,7 @@ def _calm(gcs: Gcs) -> Iterator[None]:
 
 
 def predict(folder: pathlib.Path, words: Sequence[str], env: Mapping[str, str]) -> Done:
-    done = subprocess.run(
-        [*COMMAND, *words], cwd=folder, env=environ(**env), capture_output=True, text=True, timeout=DEADLINE_SECS,
-        check=False,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+    return ask("trainer.predict", folder, words, environ(**env))
 
 
 def predict_all(folder: pathlib.Path, cases: Sequence[Sequence[str]], env: Mapping[str, str]) -> list[Done]:
@@ -85,7 +81,7 @@ def predict_all(folder: pathlib.Path, cases: Sequence[Sequence[str]], env: Mappi
     path = folder / "cases.json"
     path.write_text(json.dumps([{"folder": str(folder), "argv": list(case)} for case in cases]))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.prediction_lab", "run", str(path)], cwd=folder,
+        [warm.python(), "-m", "tests.prediction_lab", "run", str(path)], cwd=folder,
         env=environ(**{**env, "TF_CPP_MIN_LOG_LEVEL": "3"}), capture_output=True, text=True, timeout=DEADLINE_SECS,
         check=True,
     )  # fmt: skip
@@ -180,7 +176,7 @@ def told(gcs: Gcs, broken: Broken, command: Sequence[str], folder: pathlib.Path)
 def test_what_is_broken_is_told_soon(broken: Broken, gcs: Gcs, project: pathlib.Path, tmp_path: pathlib.Path) -> None:
     for name in ("export", "csv"):
         (tmp_path / name).symlink_to(project / name)
-    done, secs = told(gcs, broken, [*COMMAND, *argv(**broken.change)], tmp_path)
+    done, secs = told(gcs, broken, [warm.python(), *COMMAND[1:], *argv(**broken.change)], tmp_path)
     assert done.exit_code == 2, done.err
     assert secs < SOON_SECS
     [sentence] = done.sentences

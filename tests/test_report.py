@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.runner import Done, environ, flags, read_json, run, write_model
+from tests.runner import Done, ask, environ, flags, read_json, run, write_model
 
 pytestmark = pytest.mark.xdist_group("report")  # one job is trained for all of these
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -73,16 +73,7 @@ def job(project: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def report(folder: pathlib.Path, *argv: str) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer.report", *argv],
-        cwd=folder,
-        env=environ(),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return ask("trainer.report", folder, argv)
 
 
 Here = Callable[[pathlib.Path, pathlib.Path], None]

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import pathlib
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 from tests.gcs_rig import Fault, Gcs
 from tests.prediction_lab import predictions as files_below
-from tests.runner import Done, environ, flags, run, write_project
+from tests.runner import Done, ask, environ, flags, run, write_project
 
 pytestmark = pytest.mark.xdist_group("report_storage")
 SOON_SECS = 20.0
@@ -49,11 +47,7 @@ def _calm(gcs: Gcs) -> None:
 def report(folder: pathlib.Path, *argv: str, env: Mapping[str, str]) -> tuple[Done, float]:
     """The door's end, and the seconds until then."""
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer.report", *argv], cwd=folder, env=environ(**env), capture_output=True,
-        text=True, timeout=DEADLINE_SECS, check=False,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr), time.monotonic() - began
+    return ask("trainer.report", folder, argv, environ(**env)), time.monotonic() - began
 
 
 def test_a_job_in_a_bucket_has_the_page_of_a_local_one(gcs: Gcs, project: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import warm
 from tests.gcs_rig import Gcs
 from tests.runner import DENSE, ROOT, read_json, write_csv
 from tests.vertex_rig import Vertex
@@ -51,8 +52,8 @@ def submit(
     folder: Path, *argv: str, vertex: Vertex | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *argv], cwd=folder, env={**environ(vertex), **(env or {})}, capture_output=True, text=True,
-        timeout=200, check=False,
+        [warm.python(), *COMMAND[1:], *argv], cwd=folder, env={**environ(vertex), **(env or {})}, capture_output=True,
+        text=True, timeout=200, check=False,
     )  # fmt: skip
 
 

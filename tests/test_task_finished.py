@@ -29,7 +29,7 @@ STEPS = 60
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, Done]:
     folder = write_project(tmp_path_factory.mktemp("finished"))
-    return folder, run(folder, flags("--units=6", "--eval-every-steps=20", steps=STEPS)).ok()
+    return folder, run(folder, flags("--units=6", "--eval-every-steps=20", steps=STEPS), cold=True).ok()
 
 
 @pytest.fixture

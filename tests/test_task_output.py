@@ -36,7 +36,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_a_log_gets_a_line_every_few_seconds_and_no_chatter(folder: pathlib.Path) -> None:
     began = time.monotonic()
-    done = run(folder, flags("--eval-every-steps=4000", "--exporters=none", steps=8000)).ok()
+    done = run(folder, flags("--eval-every-steps=4000", "--exporters=none", steps=8000), cold=True).ok()
     took_secs = time.monotonic() - began
     first, *rest = [line for line in done.sentences if not line.startswith(TABLE)]
     assert first == KERAS
@@ -53,7 +53,7 @@ def test_a_log_gets_a_line_every_few_seconds_and_no_chatter(folder: pathlib.Path
 
 
 def test_quiet_says_nothing(folder: pathlib.Path) -> None:
-    done = run(folder, flags("--verbosity=quiet", steps=20)).ok()
+    done = run(folder, flags("--verbosity=quiet", steps=20), cold=True).ok()
     assert (done.out, done.sentences) == ("", [])
     mistaken = run(folder, flags("--verbosity=quiet", "--label-column=price"))
     assert mistaken.exit_code == 2

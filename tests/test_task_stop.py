@@ -103,7 +103,7 @@ def test_a_stop_while_it_evaluates(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("signum", [SIGINT, SIGTERM])
 def test_a_stop_while_it_imports_tensorflow(signum: Signals, tmp_path: pathlib.Path) -> None:
     write_project(tmp_path)
-    job = Running(tmp_path, flags())
+    job = Running(tmp_path, flags(), cold=True)
     job.wait_until(lambda: "tensorflow" in maps_of(job.process.pid), "the import of tensorflow")
     job.send(signum)
     done = job.finish()

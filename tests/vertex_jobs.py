@@ -9,12 +9,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from tests import warm
 from tests.runner import environ
 
 ROLES = ("chief", "worker", "ps", "evaluator")
@@ -36,7 +36,7 @@ def container_of(job: Mapping[str, Any], project: str, number: str, buckets: Map
     pool = spec["workerPoolSpecs"][0]
     image, package = pool.get("containerSpec", {}), pool.get("pythonPackageSpec", {})
     command = image.get("command") or ["python", "-m", package.get("pythonModule", "trainer.task")]
-    argv = [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
+    argv = [warm.python() if command[0] in ("python", "python3") else command[0], *command[1:]]
     argv += image.get("args") or package.get("args") or []
     said = {each["name"]: each.get("value", "") for each in image.get("env") or package.get("env") or []}
     base = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")

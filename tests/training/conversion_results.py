@@ -7,11 +7,12 @@ import functools
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from tests import warm
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,7 +54,7 @@ def _started(lab: str, module: str, mark: str) -> Mapping[str, Future[dict[str, 
 
 
 def _run(lab: str, module: str, names: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", f"tests.training.{lab}", module, *names]
+    command = [warm.python(), "-m", f"tests.training.{lab}", module, *names]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECS, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     return {name: found for line in done.stdout.splitlines() for name, found in json.loads(line).items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -62,6 +63,9 @@ class Twice(layers.Layer):
         return {**super().get_config(), "units": self._units}
 
 
+MULTIPLIES = re.compile(r"_?(Mkl)?(Native)?(Fused)?MatMul")  # oneDNN's own, where the processor is one it is made for
+
+
 class ExecutedHook(tf.compat.v1.train.SessionRunHook):
     """Keeps what was run in the steps: how often compiled code was, and the types that matrices were multiplied in."""
 
@@ -78,7 +82,7 @@ class ExecutedHook(tf.compat.v1.train.SessionRunHook):
         for device in metadata.step_stats.dev_stats:  # labels are NAME = OP(INPUTS)
             self.compiled += sum("= _XlaRun(" in node.timeline_label for node in device.node_stats)
         for graph in metadata.partition_graphs:
-            kinds = [node.attr["T"].type for node in graph.node if node.op in ("MatMul", "_FusedMatMul")]
+            kinds = [node.attr["T"].type for node in graph.node if MULTIPLIES.fullmatch(node.op)]
             self.multiplied |= {tf.dtypes.as_dtype(kind).name for kind in kinds}
 
 

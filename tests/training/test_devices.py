@@ -6,7 +6,6 @@ import functools
 import json
 import pathlib
 import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_estimator.python.estimator.run_config import get_default_session_config
 
-from tests import runner
+from tests import runner, warm
 from trainer.job.config import Distribution
 from trainer.job.errors import UsageError
 from trainer.training.devices import Devices, device_table, find_devices, require_accelerator, session_config
@@ -26,7 +25,7 @@ PS_CLUSTER = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 
 def probe(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a probe in a process of its own."""
-    command = [sys.executable, "-m", "tests.training.devices_probes", name, *arguments]
+    command = [warm.python(), "-m", "tests.training.devices_probes", name, *arguments]
     return subprocess.run(
         command, env=runner.environ(), cwd=runner.ROOT, text=True, capture_output=True, timeout=runner.DEADLINE_SECS
     )

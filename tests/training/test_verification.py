@@ -150,6 +150,20 @@ def test_a_difference_within_the_tolerance_passes(export: str) -> None:
     assert 0.4 < record["difference_in_tolerances"]["serving_default"]["twice"] < 1.0
 
 
+def test_a_copy_is_not_loaded_again_and_a_copy_that_was_tampered_with_is_no_copy(
+    export: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: loaded.append(path) or load(path))
+    copy, tampered = (str(shutil.copytree(export, tmp_path / name)) for name in ("copy", "tampered"))
+    edit_rows(tampered, set_to("twice", [1.0, 7.0]))
+    assert main([export, copy, tampered]) == 4
+    assert loaded == [export, tampered]
+    assert record_of(copy) == record_of(export)
+    assert [record_of(each)["passed"] for each in (export, copy, tampered)] == [True, True, False]
+
+
 def test_an_export_whose_request_is_not_known_is_not_called_passed(export: str) -> None:
     edit_rows(export, lambda content: content.update({"request": None}))
     assert main([export]) == 0

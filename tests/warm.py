@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import pathlib
+import select
 import shlex
 import shutil
 import socket
@@ -43,8 +44,9 @@ class Server:
         self._path = f"{self._folder}/socket"
         self.python = self._write_executable()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(HERE / "warm_server.py"), self._path],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads of numpy's would not be there after a fork
+            [sys.executable, str(HERE / "warm_server.py"), self._path],
+            # threads of numpy's would not be there after a fork; what a path adds is each process's own
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -79,6 +81,7 @@ class Server:
 
     def stop(self) -> None:
         """End, and with it all that it has forked."""
+        atexit.unregister(self.stop)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -89,9 +92,14 @@ class Forked(psutil.Process):
     """A process that the server has forked, with what `psutil.Popen` has to offer."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
-        self._connection = connection
+        self._connection: int | None = connection.detach()
         self._exit_code: int | None = None
         super().__init__(pid)
+
+    def __del__(self) -> None:
+        """Whoever forgets it ends it: the server kills what nobody waits for."""
+        if self._connection is not None:
+            os.close(self._connection)
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
@@ -103,13 +111,14 @@ class Forked(psutil.Process):
     def wait(self, timeout: float | None = None) -> int:
         """The exit code; negative where a signal ended it. Raises psutil.TimeoutExpired."""
         if self._exit_code is None:
-            self._connection.settimeout(timeout)
-            try:
-                answer = self._connection.recv(LONGEST_ANSWER_BYTES)
-            except (BlockingIOError, TimeoutError):
-                raise psutil.TimeoutExpired(timeout, self.pid) from None
+            assert self._connection is not None, "it is there as long as there is no exit code"
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise psutil.TimeoutExpired(timeout, self.pid)
+            answer = os.read(self._connection, LONGEST_ANSWER_BYTES)
+            assert answer, "the server of warm processes is gone"
             self._exit_code = int(json.loads(answer)["exit_code"])
-            self._connection.close()
+            os.close(self._connection)
+            self._connection = None
         return self._exit_code
 
     @property

@@ -1,6 +1,6 @@
 """A Python that has TensorFlow imported and becomes, by fork, the processes that `tests.warm` asks for.
 
-    python -I warm_server.py SOCKET
+    python warm_server.py SOCKET
 
 Whoever connects sends one JSON object, with stdin, stdout and stderr beside it: argv, cwd, environ, executable. It is
 told the pid of the process, and its exit code when it has ended; or null for a pid where a fork would not do. Where it
@@ -169,7 +169,8 @@ def become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["environ"])
     os.chdir(request["cwd"])
     own = request["environ"].get("PYTHONPATH", "")
-    sys.path[:] = [request["cwd"], *filter(None, own.split(os.pathsep)), *sys.path]
+    first = [request["cwd"], *filter(None, own.split(os.pathsep))]
+    sys.path[:] = [*first, *(each for each in sys.path if each not in first)]
     sys.argv[:] = request["argv"][1:]  # the first becomes the path of the module
     sys.executable = request["executable"]
     gc.unfreeze()
@@ -180,6 +181,7 @@ def become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     os.environ[LOG_LEVEL] = "3"
+    sys.path[:] = [each for each in sys.path if each != os.path.dirname(os.path.abspath(__file__))]
     import_all()
     module = Server(sys.argv[1]).serve()[1]
     runpy._run_module_as_main(module)  # what `python -m` calls: exit codes and tracebacks are Python's own

@@ -170,6 +170,7 @@ def test_nothing_outlives_the_server(folder: pathlib.Path) -> None:
         (PROBE, {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2"}),
         (PROBE, {"CUDA_VISIBLE_DEVICES": "1"}),
         (PROBE, {"PYTHONWARNINGS": "error"}),
+        (PROBE, {"PYTHONPATH": "/somewhere"}),
         ((*PROBE, "--verbosity=debug"), {}),
         (("-m", "json.tool", "--help"), {}),
         (("-c", "pass"), {}),

@@ -27,6 +27,7 @@ DOORS = ("trainer.task", "trainer.predict", "trainer.report", "trainer.check", "
 COMMANDS = (*DOORS, "trainer.training.verification", "trainer.training.probe")
 STEERING = ("TF_", "XLA_", "CUDA_", "LD_", "MALLOC_", "PYTHON")
 NOT_STEERING = ("TF_CONFIG", "PYTHONPATH")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 IMPORTED = (
     "google.cloud.storage",
@@ -145,7 +146,9 @@ def is_possible(request: dict[str, Any]) -> bool:
     """Whether a forked process would do the same as one that is started: what acts at imports is as it was here."""
     argv, environ = request["argv"], request["environ"]
     known = argv[:1] == ["-m"] and (argv[1] in COMMANDS or argv[1].startswith("tests."))
-    return known and "--verbosity=debug" not in argv and steering({LOG_LEVEL: "3", **environ}) == steering(os.environ)
+    if not known or "--verbosity=debug" in argv or environ.get("PYTHONPATH", "") not in ("", ROOT):
+        return False
+    return steering({LOG_LEVEL: "3", **environ}) == steering(os.environ)
 
 
 def steering(environ: Mapping[str, str]) -> dict[str, str]:

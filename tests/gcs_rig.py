@@ -31,6 +31,7 @@ KINDS_OF_FAULTS: tuple[int | str, ...] = (503, 429, 408, 500, "reset", "truncate
 STARTS = 5
 START_SECS = 10.0
 LOOPBACK = "127.0.0.1,localhost"
+QUICK = {"GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "20000", "GCS_RETRY_CONFIG_MAX_DELAY_TIME_US": "200000"}
 
 
 class Gcs:
@@ -85,9 +86,8 @@ class Gcs:
 
     def tensorflow_environ(self, **more: str) -> dict[str, str]:
         """For TensorFlow and google-cloud-storage in one process: Google's addresses for one, ours for the other."""
-        quick = {"GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "20000", "GCS_RETRY_CONFIG_MAX_DELAY_TIME_US": "200000"}
         own = {"GOOGLE_AUTH_TOKEN_FOR_TESTING": "made-up", "STORAGE_EMULATOR_HOST": self.url}
-        return self.google_environ() | quick | own | more
+        return self.google_environ() | QUICK | own | more
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket."""

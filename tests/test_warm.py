@@ -168,6 +168,7 @@ def test_nothing_outlives_the_server(folder: pathlib.Path) -> None:
     [
         (PROBE, {"TF_CPP_MIN_LOG_LEVEL": "0"}),
         (PROBE, {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2"}),
+        (PROBE, {"GCS_RETRY_CONFIG_MAX_RETRIES": "4"}),
         (PROBE, {"CUDA_VISIBLE_DEVICES": "1"}),
         (PROBE, {"PYTHONWARNINGS": "error"}),
         (PROBE, {"PYTHONPATH": "/somewhere"}),

@@ -28,6 +28,8 @@ from typing import IO
 
 import psutil
 
+from tests.gcs_rig import QUICK
+
 HERE = pathlib.Path(__file__).resolve().parent
 IS_POSSIBLE = hasattr(os, "pidfd_open")
 LONGEST_ANSWER_BYTES = 100  # a line, and there is never more than one on the way
@@ -46,7 +48,7 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "warm_server.py"), self._path],
             # threads of numpy's would not be there after a fork; what a path adds is each process's own
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", **QUICK},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.gcs_rig import Fault, Gcs
 from trainer.cloud import asking, storage
-from trainer.cloud.storage import Uploaded, split
+from trainer.cloud.storage import Uploaded, failure_in, split
 from trainer.job.errors import StorageFailed, TrainerError, UsageError
 
 # google-cloud-storage leaves the connection of a download that was refused to the garbage collector.
@@ -324,6 +324,22 @@ def test_a_machine_without_an_account(gcs: Gcs, bucket: str, hello: str, tmp_pat
     environ = gcs.google_environ(HOME=str(tmp_path), CLOUDSDK_CONFIG=str(tmp_path))
     said = upload_elsewhere(environ, hello, f"gs://{bucket}/x")
     assert said.startswith(f"UsageError gs://{bucket}/x: the Google credentials are not accepted (")
+
+
+SAID_BY_TENSORFLOW = [
+    ("Error executing an HTTP request: HTTP response code 503 with body 'no'\n\t when reading gs://b/a b.csv", 5,
+     "gs://b/a b.csv: Cloud Storage answers 503 (no more was said); try again later."),
+    ("File contents are inconsistent for file: gs://b/it @ 5.csv @ 1048576.\n\t [[{{node IteratorGetNext}}]]", 2,
+     "gs://b/it @ 5.csv was replaced or changed while it was read: start again when it is at rest."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "exit_code", "sentence"), SAID_BY_TENSORFLOW, ids=["an answer", "a shorter file"])
+def test_what_tensorflow_says_of_an_object(said: str, exit_code: int, sentence: str) -> None:
+    refused = failure_in(said)
+    assert refused is not None
+    assert (refused.exit_code, str(refused)) == (exit_code, sentence)
+    assert failure_in(said.replace("gs://", "/")) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from trainer.job.credentials import without_secrets
-from trainer.job.errors import StorageFailed, TrainerError, UsageError
+from trainer.job.errors import DataError, StorageFailed, TrainerError, UsageError
 
 LOGIN = "run gcloud auth application-default login, or name a service account's file in GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -68,9 +68,12 @@ def of_tensorflow(said: str, url: str, permission: str, attempt: str = "no more 
     said = without_secrets(said)
     code = re.search(r"HTTP response code (\d+)", said)
     message = re.search(r'"message":\s*"((?:[^"\\]|\\.)*)"', said)
+    changed = re.search(r"File contents are inconsistent for file: (gs://.+) @ \d+", said)  # shorter than it was
     network = re.search(r"libcurl code \d+ meaning '(.*?)', error details: (.*)", said)
     if code:
         return refusal(int(code[1]), (message[1] if message else attempt).rstrip(". "), url, permission)
+    if changed:
+        return DataError(f"{changed[1]} was replaced or changed while it was read: start again when it is at rest.")
     if network:
         return StorageFailed(unreachable(url, (network[2].partition(" when ")[0] or network[1]).rstrip(". ")))
     return None

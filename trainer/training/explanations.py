@@ -47,7 +47,7 @@ def training_explained(inputs: Inputs, paths: JobPaths) -> Iterator[None]:
             "the loss became NaN or infinite: lower the learning rate or look for missing and huge values in the data: "
             f"the checkpoints up to there are in {paths.checkpoints}."
         ) from error
-    except tf.errors.NotFoundError:
+    except (tf.errors.NotFoundError, tf.errors.InternalError):  # an object that is shorter by now is the latter
         _check_files(inputs)
         raise
     except READ_ERRORS as error:

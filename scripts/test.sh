@@ -6,4 +6,4 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
 prepare_environment samples sweep test
 cd -- "$project_root"
-exec "$venv_python" -m pytest --numprocesses=2 --dist=loadfile --timeout=300 "$@"
+exec "$venv_python" -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --timeout=300 "$@"

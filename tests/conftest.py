@@ -32,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(AtOnce(config))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: with one of them at the end, all processes but one would have nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def environment_without_a_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take out of the environment what would steer a job: a test that wants it says so itself."""

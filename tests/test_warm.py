@@ -17,6 +17,7 @@ import pytest
 
 from tests import warm
 from tests.runner import DEADLINE_SECS, environ
+from trainer.job.environment import helper_environ
 
 pytestmark = pytest.mark.skipif(not warm.IS_POSSIBLE, reason="this system has no pidfd_open")
 PROBE = ("-m", "tests.warm_probe")
@@ -37,6 +38,13 @@ def started(
     """The probe, at work; what it prints goes to files."""
     with open(os.devnull, "rb") as none, open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
         return warm.start([*PROBE, *words], folder, env or environ(), (none, out, err), cold)
+
+
+def test_what_verifies_exports_is_forked(folder: pathlib.Path) -> None:
+    with open(os.devnull, "r+b") as none:
+        process = warm.start(["-m", "trainer.training.verification"], folder, helper_environ(), [none] * 3)
+        assert isinstance(process, warm.Forked)
+        assert process.wait(DEADLINE_SECS) == 0
 
 
 def told(folder: pathlib.Path, *words: str, cold: bool = False) -> dict[str, Any]:
@@ -169,7 +177,6 @@ def test_nothing_outlives_the_server(folder: pathlib.Path) -> None:
         (PROBE, {"TF_CPP_MIN_LOG_LEVEL": "0"}),
         (PROBE, {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2"}),
         (PROBE, {"GCS_RETRY_CONFIG_MAX_RETRIES": "4"}),
-        (PROBE, {"CUDA_VISIBLE_DEVICES": "1"}),
         (PROBE, {"PYTHONWARNINGS": "error"}),
         (PROBE, {"PYTHONPATH": "/somewhere"}),
         ((*PROBE, "--verbosity=debug"), {}),

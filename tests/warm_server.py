@@ -25,7 +25,7 @@ from typing import Any
 LONGEST_REQUEST_BYTES = 2**22
 DOORS = ("trainer.task", "trainer.predict", "trainer.report", "trainer.check", "trainer.submit")
 COMMANDS = (*DOORS, "trainer.training.verification", "trainer.training.probe")
-STEERING = ("TF_", "XLA_", "GCS_", "CUDA_", "LD_", "MALLOC_", "PYTHON")
+STEERING = ("TF_", "XLA_", "GCS_", "LD_", "MALLOC_", "PYTHON")
 NOT_STEERING = ("TF_CONFIG", "PYTHONPATH")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -145,8 +145,10 @@ def is_possible(request: dict[str, Any]) -> bool:
     """Whether a forked process would do the same as one that is started: what acts at imports is as it was here."""
     argv, environ = request["argv"], request["environ"]
     known = argv[:1] == ["-m"] and (argv[1] in COMMANDS or argv[1].startswith("tests."))
-    if not known or "--verbosity=debug" in argv or environ.get("PYTHONPATH", "") not in ("", ROOT):
+    if not known or "--verbosity=debug" in argv:
         return False
+    if not {ROOT, ""}.issuperset(environ.get("PYTHONPATH", "").split(os.pathsep)):
+        return False  # it may stand before what is imported here
     told = {LOG_LEVEL: "3", **{name: value for name, value in os.environ.items() if name.startswith("GCS_")}}
     return steering({**told, **environ}) == steering(os.environ)  # of these a job need not say anything
 

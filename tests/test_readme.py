@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("readme")
 def test_commands_run_as_written_and_leave_what_the_readme_says(tmp_path: pathlib.Path) -> None:

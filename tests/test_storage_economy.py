@@ -15,6 +15,7 @@ SCRIPT = ROOT / "benchmarks/storage.py"
 DEADLINE_SECS = 800.0  # it takes a minute or two
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_sample_stays_below_its_limits() -> None:
     spec = importlib.util.spec_from_file_location("storage_benchmark", SCRIPT)

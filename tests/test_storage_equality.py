@@ -11,7 +11,7 @@ from tests.gcs_rig import Gcs
 from tests.runner import assert_equal_weights, assert_finished, read_evaluations, run
 from trainer.samples import place_names
 
-pytestmark = [pytest.mark.xdist_group("storage_equality"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage_equality"), pytest.mark.timeout(900)]
 STEPS = (12, 30)  # in the first epoch and in the second
 ROWS = {"train-0.csv": 3000, "train-1.csv": 3000, "eval-0.csv": 500}
 SHARE, LATENCY_SECS = 0.1, 0.03

@@ -8,7 +8,7 @@ import pytest
 
 from tests.storage_chaos import run_chaos
 
-pytestmark = [pytest.mark.xdist_group("storage_kill"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage_kill"), pytest.mark.timeout(900)]
 
 
 def test_what_is_killed_in_a_bucket_ends_as_on_a_disk(tmp_path: pathlib.Path) -> None:

@@ -83,6 +83,7 @@ def of_trials(folder: pathlib.Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_sweep_that_is_killed_goes_on_with_the_same_trials(tmp_path: pathlib.Path) -> None:
     write_project(tmp_path)

@@ -61,6 +61,7 @@ def reads_of_data(gcs: Gcs) -> int:
     return sum("train-" in path and (path.startswith("/data/") or "alt=media" in query) for path, _, query in asked)
 
 
+@pytest.mark.slow
 def test_copies_are_read_instead_of_the_bucket(gcs: Gcs, project: pathlib.Path) -> None:
     """The same weights to the last bit; the next run copies nothing, and one without copies goes on all the same."""
     run(project, argv("", job_dir="on-disk")).ok()

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.gcs_rig import Fault, Gcs, collect_connections
 from tests.runner import environ
 from trainer.job.errors import DataError, StorageFailed, UsageError
 from trainer.training import data_cache
-from trainer.training.data_cache import LOCK_FILE, keep_copies
+from trainer.training.data_cache import LOCK_FILE, Part, keep_copies
 
 CONTENT = {"data/a.csv": b"x,y\n1,2\n" * 1000, "data/b c'; d.csv": b"x,y\n3,4\n", "other/empty.csv": b""}
 URLS = [f"gs://bucket/{name}" for name in CONTENT]
@@ -188,3 +189,24 @@ def test_two_processes_copy_once(gcs: Gcs, tmp_path: pathlib.Path) -> None:
         assert [each.poll() for each in both] == [None, None]
     assert [each.wait(DEADLINE_SECS) for each in both] == [0, 0]
     assert downloads(gcs) == len(URLS)
+
+
+def test_what_is_discarded_as_its_first_byte_comes_leaves_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, begins, makedirs = Part(str(tmp_path / "copies" / "a.unfinished")), threading.Event(), os.makedirs
+
+    def slowly(*given: object, **more: object) -> None:
+        begins.set()
+        time.sleep(0.3)
+        makedirs(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "makedirs", slowly)
+    writer = threading.Thread(target=part.write, args=(b"x",))
+    writer.start()
+    assert begins.wait(DEADLINE_SECS)
+    part.discard()
+    writer.join()
+    assert files_below(tmp_path) == set()
+    with pytest.raises(InterruptedError, match="not wanted any more"):
+        part.write(b"y")

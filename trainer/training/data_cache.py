@@ -129,12 +129,14 @@ class Part:
         self.path, self.written = path, 0
         self._file: IO[bytes] | None = None
         self._discarded = False
+        self._lock = threading.Lock()  # else a first byte could make the file just after it was discarded
 
     def write(self, text: bytes) -> int:
         """Add to the end. Raises OSError."""
-        if self._discarded:
-            raise InterruptedError(f"{self.path} is not wanted any more")
-        self.written += self._opened().write(text)
+        with self._lock:
+            if self._discarded:
+                raise InterruptedError(f"{self.path} is not wanted any more")
+            self.written += self._opened().write(text)
         return len(text)
 
     def seek(self, place: int) -> int:
@@ -151,11 +153,12 @@ class Part:
 
     def discard(self) -> None:
         """Leave nothing under this name."""
-        self._discarded = True
-        if self._file is not None:
-            self._file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self.path)
+        with self._lock:
+            self._discarded = True
+            if self._file is not None:
+                self._file.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.path)
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:

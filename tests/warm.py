@@ -16,7 +16,6 @@ import os
 import pathlib
 import select
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -41,9 +40,9 @@ class Server:
     """The process that forks, and the executable that stands for Python in what it has forked."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="warm-")  # short: the name of a socket has 108 characters at most
+        folder = tempfile.mkdtemp(prefix="warm-")  # short: the name of a socket has 108 characters at most
         atexit.register(self.stop)
-        self._path = f"{self._folder}/socket"
+        self._path = f"{folder}/socket"
         self.python = self._write_executable()
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "warm_server.py"), self._path],
@@ -60,7 +59,7 @@ class Server:
             time.sleep(0.05)
 
     def _write_executable(self) -> str:
-        path = pathlib.Path(self._folder, "python")
+        path = pathlib.Path(self._path).with_name("python")
         client = [sys.executable, "-I", "-S", str(HERE / "warm_client.py"), self._path, str(path), sys.executable]
         path.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
         path.chmod(0o700)
@@ -82,12 +81,11 @@ class Server:
         return Forked(pid, connection)
 
     def stop(self) -> None:
-        """End, and with it all that it has forked."""
+        """End, and with it all that it has forked; the server removes the folder, as it does when nobody calls this."""
         atexit.unregister(self.stop)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-        shutil.rmtree(self._folder)
 
 
 class Forked(psutil.Process):

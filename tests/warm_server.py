@@ -15,6 +15,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -58,8 +59,10 @@ class Server:
     def __init__(self, path: str) -> None:
         self._stdin = sys.stdin.fileno()
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
+        self._path = path
+        self._listener.bind(f"{path}.new")
         self._listener.listen(64)
+        os.rename(f"{path}.new", path)  # who finds it is answered
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._stdin, selectors.EVENT_READ)
@@ -123,6 +126,7 @@ class Server:
     def _kill_all(self) -> None:
         for pid, _ in self._asked.values():
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(os.path.dirname(self._path))
         os._exit(0)
 
 

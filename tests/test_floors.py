@@ -95,7 +95,8 @@ def test_a_sample_is_what_a_user_would_write(module: str) -> None:
 @pytest.mark.parametrize("module", below("trainer.training"))
 def test_training_knows_nothing_of_doors_and_samples(module: str) -> None:
     """Of the cloud it knows the storage alone."""
-    storage = [f"trainer.cloud.{name}" for name in ("asking", "storage", "small_files", "folders", "probing", "lease")]
+    names = ("asking", "storage", "small_files", "folders", "matching", "probing", "lease")
+    storage = [f"trainer.cloud.{name}" for name in names]
     own = [name for name in all_imports(module) if is_below(name, "trainer") and name != "trainer"]
     assert not [name for name in own if not is_below(name, "trainer.job", "trainer.training", *storage)]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
+from trainer.cloud import matching
+from trainer.cloud.storage import Stored
 from trainer.job.errors import DataError
 from trainer.training import files
 from trainer.training.files import describe_files, match_files
@@ -94,3 +99,52 @@ def test_a_large_file_is_told_by_size_and_ends(tmp_path: Path, monkeypatch: pyte
     assert first == {"bytes": 28, "sha256_of_ends": hashlib.sha256(b"headtail").hexdigest()}
     assert first not in others
     assert first == same_ends, "the price of not reading it all"
+
+
+LETTERS = "ab-[]*\\"
+TOKENS = (
+    *"ab-]*?",
+    "[ab]",
+    "[!a]",
+    "[^a]",
+    "[a-b]",
+    "[b-a]",
+    "[]a]",
+    "[!]]",
+    r"[\]a]",
+    "[-a]",
+    r"\*",
+    r"\[",
+    r"\a",
+    r"\\",
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=strategies.lists(strategies.lists(strategies.text(LETTERS, min_size=1), min_size=1, max_size=2), max_size=6),
+    pattern=strategies.lists(
+        strategies.lists(strategies.sampled_from(TOKENS), min_size=1).map("".join), min_size=1, max_size=2
+    ),
+)
+def test_a_pattern_means_in_a_bucket_what_it_means_on_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[list[str]], pattern: list[str]
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    for parts in names:
+        with contextlib.suppress(OSError):  # what is a folder already
+            folder.joinpath(*parts).parent.mkdir(exist_ok=True)
+            folder.joinpath(*parts).write_text("x")
+    there = [f"gs://b/{path.relative_to(folder)}" for path in folder.rglob("*") if path.is_file()]
+    begin_alike = lambda url, patience: [Stored(each, 1, "", 1) for each in there if each.startswith(url)]  # noqa: E731
+    monkeypatch.setattr(matching, "objects_below", begin_alike)
+    on_disk = found_as("/".join([str(folder), *pattern]), str(folder))
+    assert found_as("/".join(["gs://b", *pattern]), "gs://b") == on_disk
+
+
+def found_as(pattern: str, folder: str) -> list[str] | bool:
+    """Names below a folder; without one, whether it is said that a folder was found."""
+    try:
+        return [name.removeprefix(folder) for name in match_files([pattern], "--train-files")]
+    except DataError as error:
+        return "is a folder" in str(error)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from trainer.cloud.matching import match_objects
+from trainer.cloud.storage import is_remote
 from trainer.job.errors import DataError
 
 WHOLE_BYTES = 64 * 2**20  # a larger file is told by its size and its ends: reading it all would delay every start
@@ -20,17 +22,23 @@ def match_files(patterns: Sequence[str], flag: str) -> list[str]:
 
     Raises:
       DataError: a pattern means no file, or a name is a folder.
+      UsageError, StorageFailed: Cloud Storage does not tell.
     """
     found: set[str] = set()
     for pattern in patterns:
-        names = [pattern] if tf.io.gfile.exists(pattern) else tf.io.gfile.glob(pattern)
-        files = [name for name in names if not tf.io.gfile.isdir(name)]
+        files, has_folder = match_objects(pattern) if is_remote(pattern) else _match_local(pattern)
         if not files:
-            what = "is a folder: name files, as in" if names else "matches no file: give existing files, as in"
-            example = pattern.rstrip("/") + "/*.csv" if names else "data/*.csv"
+            what = "is a folder: name files, as in" if has_folder else "matches no file: give existing files, as in"
+            example = pattern.rstrip("/") + "/*.csv" if has_folder else "data/*.csv"
             raise DataError(f"{flag}={pattern} {what} {flag}='{example}'.")
         found.update(files)
     return sorted(found)
+
+
+def _match_local(pattern: str) -> tuple[list[str], bool]:
+    names = [pattern] if tf.io.gfile.exists(pattern) else tf.io.gfile.glob(pattern)
+    files = [name for name in names if not tf.io.gfile.isdir(name)]
+    return files, len(files) < len(names)
 
 
 def describe_files(files: Sequence[str]) -> list[dict[str, object]]:

@@ -107,7 +107,7 @@ def test_a_cluster_survives(strategy: str, faults: tuple[str, ...], restarted: s
     assert "no step was left to train" in again.out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_pause_within_the_limit_changes_nothing_and_one_beyond_it_ends_the_job_with_stacks(
     project: pathlib.Path,

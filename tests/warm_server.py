@@ -50,7 +50,7 @@ def import_all() -> None:
         for name in IMPORTED:
             __import__(name)
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # for good: going through all of this once more costs a process most of a second at its end
 
 
 class Server:
@@ -182,7 +182,6 @@ def become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     sys.path[:] = [*first, *(each for each in sys.path if each not in first)]
     sys.argv[:] = request["argv"][1:]  # the first becomes the path of the module
     sys.executable = request["executable"]
-    gc.unfreeze()
     import numpy as np
 
     np.random.seed(None)  # a new process has a state of its own

@@ -167,8 +167,7 @@ CELLS = [
     ("one_device", [*LAYERS, "global_clip-dense"]),
     ("mirrored", PLAIN),
     ("mirrored", [*LAYERS, *LOSSES]),
-    ("central_storage", PLAIN),
-    ("central_storage", [*LAYERS, *LOSSES]),
+    ("central_storage", [*PLAIN, *LAYERS[:2]]),
     ("multi_worker_mirrored", ["adam-batch_norm", "sgd-norm_rest", "global_clip-lstm", "rmsprop-dense", "sgd-summed"]),
 ]
 

@@ -108,17 +108,17 @@ class Gcs:
                 client.bucket(bucket).blob(name).delete()
 
     def content(self, bucket: str) -> dict[str, bytes]:
-        """All objects of a bucket, name -> content, though one may go after the list: a killed process has just asked."""
+        """All objects of a bucket, name -> content; one may go after it was listed, as a killed process has asked."""
         from google.api_core.exceptions import NotFound
 
+        def fetch() -> dict[str, bytes]:
+            return {blob.name: blob.download_as_bytes() for blob in client.list_blobs(bucket)}
+
         with self._client() as client:
-            for left in reversed(range(LISTS)):
-                try:
-                    return {blob.name: blob.download_as_bytes() for blob in client.list_blobs(bucket)}
-                except NotFound:
-                    if not left:
-                        raise
-        raise AssertionError("not reached: the last list is returned or raises")
+            for _ in range(LISTS - 1):
+                with contextlib.suppress(NotFound):
+                    return fetch()
+            return fetch()
 
     def mirror(self, bucket: str, folder: pathlib.Path) -> pathlib.Path:
         """Write all objects of a bucket into a folder, to be looked at as a local one; the folder."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -40,13 +40,6 @@ def started(
         return warm.start([*PROBE, *words], folder, env or environ(), (none, out, err), cold)
 
 
-def test_what_verifies_exports_is_forked(folder: pathlib.Path) -> None:
-    with open(os.devnull, "r+b") as none:
-        process = warm.start(["-m", "trainer.training.verification"], folder, helper_environ(), [none] * 3)
-        assert isinstance(process, warm.Forked)
-        assert process.wait(DEADLINE_SECS) == 0
-
-
 def told(folder: pathlib.Path, *words: str, cold: bool = False) -> dict[str, Any]:
     """What the probe finds."""
     assert started(folder, *words, cold=cold, env=environ(MINE="yes; ü")).wait(DEADLINE_SECS) == 0, said(folder)
@@ -57,13 +50,9 @@ def said(folder: pathlib.Path) -> str:
     return (folder / "err").read_text()
 
 
-def is_forked(process: psutil.Process) -> bool:
-    return "warm_server.py" in " ".join(process.cmdline())
-
-
 def test_it_finds_itself_as_one_that_was_started(folder: pathlib.Path) -> None:
     forked, cold = told(folder, *HOSTILE), told(folder, *HOSTILE, cold=True)
-    assert forked.pop("ours") == ["tests", "tests.warm_probe"][:1]
+    assert forked.pop("ours") == ["tests"]
     cold.pop("ours")
     forked["path"] = [each for each in forked["path"] if not each.endswith(VENDORED)]
     assert forked == cold
@@ -102,17 +91,17 @@ def test_how_it_ends(folder: pathlib.Path, cold: bool) -> None:
     assert (process.wait(DEADLINE_SECS), process.poll(), process.returncode) == (-9, -9, -9)
 
 
-def wait_for_word(path: pathlib.Path) -> None:
+def wait_until(happened: Callable[[], object]) -> None:
     until = time.monotonic() + DEADLINE_SECS
-    while not path.read_text():
+    while not happened():
         assert time.monotonic() < until
         time.sleep(0.01)
 
 
 def test_it_is_told_signals(folder: pathlib.Path) -> None:
     process = started(folder, "wait")
-    wait_for_word(folder / "out")
-    assert is_forked(process)
+    wait_until((folder / "out").read_text)
+    assert working_in(folder) == [process]
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_SECS) == 0
     assert "came 15" in (folder / "out").read_text()
@@ -160,6 +149,20 @@ def test_kill_9_of_the_executable_kills_the_process(executed: subprocess.Popen[s
     assert working_in(folder) == []
 
 
+def test_the_server_survives_that_both_end_at_once(executed: subprocess.Popen[str], folder: pathlib.Path) -> None:
+    """It is told of both in one go then."""
+    [process] = working_in(folder)
+    server = process.parent()
+    assert server is not None
+    server.suspend()
+    process.kill()
+    wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    executed.kill()
+    executed.wait(DEADLINE_SECS)
+    server.resume()
+    assert started(folder, "exit", "7").wait(DEADLINE_SECS) == 7
+
+
 def test_nothing_outlives_the_server(folder: pathlib.Path) -> None:
     server = warm.Server()
     with open(os.devnull, "r+b") as none:
@@ -169,6 +172,13 @@ def test_nothing_outlives_the_server(folder: pathlib.Path) -> None:
     psutil.wait_procs([psutil.Process(process.pid)], DEADLINE_SECS)
     assert working_in(folder) == []
     assert not os.path.exists(server.python)
+
+
+def test_what_verifies_exports_is_forked(folder: pathlib.Path) -> None:
+    with open(os.devnull, "r+b") as none:
+        process = warm.start(["-m", "trainer.training.verification"], folder, helper_environ(), [none] * 3)
+        assert isinstance(process, warm.Forked)
+        assert process.wait(DEADLINE_SECS) == 0
 
 
 @pytest.mark.parametrize(

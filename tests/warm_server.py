@@ -71,7 +71,7 @@ class Server:
     def serve(self) -> list[str]:
         """Answer until stdin ends; returns only in a process that was asked for: its arguments."""
         while True:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select()[:1]:  # one at a time: it may close what the next one is about
                 if key.fd == self._stdin:
                     self._kill_all()
                 elif key.fd in self._asked:
@@ -109,7 +109,7 @@ class Server:
         pid, connection = self._asked.pop(process)
         self._selector.unregister(process)
         os.close(process)
-        if connection in {key.fileobj for key in self._selector.get_map().values()}:
+        if connection in self._selector.get_map():
             self._selector.unregister(connection)
         _, status = os.waitpid(pid, 0)
         tell(connection, {"exit_code": os.waitstatus_to_exitcode(status)})

@@ -14,13 +14,11 @@ import json
 import os
 import pathlib
 import random
-import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from tests import warm
 from tests.runner import Done, ask, environ
 
 COMMAND = (sys.executable, "-m", "trainer.predict")
@@ -144,13 +142,7 @@ def run_all(folder: pathlib.Path, cases: Sequence[tuple[pathlib.Path, Sequence[s
 
 def lab(folder: pathlib.Path, *words: str, deadline_secs: float = DEADLINE_SECS) -> str:
     """This module as a process of its own; its stdout."""
-    command = [warm.python(), "-m", "tests.prediction_lab", *words]
-    env = environ(TF_CPP_MIN_LOG_LEVEL="3")
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=deadline_secs, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return ask("tests.prediction_lab", folder, words, environ(TF_CPP_MIN_LOG_LEVEL="3"), deadline_secs).ok().out
 
 
 def run(folder: pathlib.Path, argv: Sequence[str], deadline_secs: float = DEADLINE_SECS) -> Done:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from tests import warm
 from tests.broken_storage import ACCOUNT, EVERYWHERE, SOON_SECS, Broken, broken_environ, denied
 from tests.gcs_rig import Fault, Gcs
 from tests.prediction_lab import COMMAND, lab, predictions, rows_of, run_all, write_csv
@@ -80,12 +79,8 @@ def predict_all(folder: pathlib.Path, cases: Sequence[Sequence[str]], env: Mappi
     """Several command lines in one process."""
     path = folder / "cases.json"
     path.write_text(json.dumps([{"folder": str(folder), "argv": list(case)} for case in cases]))
-    done = subprocess.run(
-        [warm.python(), "-m", "tests.prediction_lab", "run", str(path)], cwd=folder,
-        env=environ(**{**env, "TF_CPP_MIN_LOG_LEVEL": "3"}), capture_output=True, text=True, timeout=DEADLINE_SECS,
-        check=True,
-    )  # fmt: skip
-    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
+    done = ask("tests.prediction_lab", folder, ["run", str(path)], environ(**{**env, "TF_CPP_MIN_LOG_LEVEL": "3"}))
+    return [Done(*json.loads(line)) for line in done.ok().out.splitlines()]
 
 
 def made_by(found: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -161,22 +156,19 @@ BROKEN = {
 }
 
 
-def told(gcs: Gcs, broken: Broken, command: Sequence[str], folder: pathlib.Path) -> tuple[Done, float]:
-    """What a command says of a broken storage, and after how many seconds."""
+def told(gcs: Gcs, broken: Broken, words: Sequence[str], folder: pathlib.Path) -> tuple[Done, float]:
+    """What the door says of a broken storage, and after how many seconds."""
     with broken_environ(gcs, broken) as env:
         own = {name: value for name, value in environ(**env).items() if name in env or not name.startswith("GOOGLE_")}
         began = time.monotonic()
-        done = subprocess.run(
-            command, cwd=folder, env=own, capture_output=True, text=True, timeout=DEADLINE_SECS, check=False
-        )
-        return Done(done.returncode, done.stdout, done.stderr), time.monotonic() - began
+        return ask("trainer.predict", folder, words, own), time.monotonic() - began
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_what_is_broken_is_told_soon(broken: Broken, gcs: Gcs, project: pathlib.Path, tmp_path: pathlib.Path) -> None:
     for name in ("export", "csv"):
         (tmp_path / name).symlink_to(project / name)
-    done, secs = told(gcs, broken, [warm.python(), *COMMAND[1:], *argv(**broken.change)], tmp_path)
+    done, secs = told(gcs, broken, argv(**broken.change), tmp_path)
     assert done.exit_code == 2, done.err
     assert secs < SOON_SECS
     [sentence] = done.sentences
